@@ -1,0 +1,150 @@
+"""Typed recipes: what a YAML file may say, checked before anything is built.
+
+A recipe is data: names and numbers, never a Python path. Every level of it is a frozen dataclass made with
+:func:`options`, whose fields declare type, range, default and meaning with :func:`option`; search reads the same
+declarations. A stage declares its own options the same way, in its ``Options`` class.
+"""
+
+from typing import Any, Literal, TypeVar, dataclass_transform
+
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass
+
+C = TypeVar("C")
+
+Activation = Literal["none", "relu", "sigmoid", "elu_plus_one", "silu", "elu", "relu_squared", "square", "exp", "gelu"]
+Norm = Literal["none", "rms", "simple_rms", "layer"]
+
+
+def option(
+    default: Any = ...,
+    description: str = "",
+    *,
+    above: float | None = None,
+    low: float | None = None,
+    high: float | None = None,
+    log: bool = False,
+) -> Any:
+    """Declare one option of an :func:`options` class.
+
+    Arguments:
+        default: the value when a recipe is silent; left out, the option is required.
+        description: one line, shown by ``eos list`` and ``eos describe``.
+        above: the value must be greater than this (exclusive bound).
+        low, high: the value must lie in ``low <= value <= high``.
+        log: search samples it on a logarithmic scale.
+    """
+    return Field(default, description=description, gt=above, ge=low, le=high, json_schema_extra={"log": log})
+
+
+@dataclass_transform(field_specifiers=(option,), frozen_default=True, kw_only_default=True)
+def options(cls: type[C]) -> type[C]:
+    """Make ``cls`` a frozen, keyword-only dataclass that validates its fields and refuses unknown ones."""
+    return dataclass(cls, frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))  # type: ignore[return-value]
+
+
+@options
+class StageRecipe:
+    """One stage: its registered name and its own options, checked against the stage's ``Options``."""
+
+    name: str = option(description="the stage's name, as eos list stages shows it")
+    options: dict[str, Any] = option({}, "the stage's own options")
+
+
+@options
+class ShortConvolution:
+    """A causal depthwise convolution over time on the projections of i, e and s."""
+
+    size: int = option(4, "taps, the current token included", low=2, high=16)
+    activation: Activation = option("silu", "applied to its output")
+    targets: list[Literal["input", "expand", "shrink"]] = option(["input", "expand", "shrink"], "what it acts on")
+
+
+@options
+class OutputGate:
+    """y multiplied by an activation of a projection of the layer's input."""
+
+    activation: Activation = option("silu", "applied to the gate's projection")
+    rank: int | None = option(None, "bottleneck of the projection; null means full rank", low=1)
+    position: Literal["before_norm", "after_norm"] = option("after_norm", "where the gate multiplies")
+
+
+@options
+class Output:
+    """What happens between the engine's y and the layer's output projection."""
+
+    norm: Norm = option("rms", "normalisation of y")
+    per_head: bool = option(True, "normalise each head by itself, else the whole width")
+    gate: OutputGate | None = option(None, "the output gate, or null")
+
+
+@options
+class Denominator:
+    """Divide y by a second read of the same memory, fed with ones (softmax-like normalisation)."""
+
+    floor: float = option(1e-6, "the denominator's magnitude is at least this", above=0)
+
+
+@options
+class EOSMixer:
+    """A token mixer composed of stages, with the closed list of layer options."""
+
+    kind: Literal["eos"] = "eos"
+    heads: int = option(4, "number of heads H", low=1)
+    key_size: int | None = option(None, "K, the expand size of a head; null means width // heads", low=1, high=256)
+    value_size: int | None = option(None, "V, the value size of a head; null means width // heads", low=1)
+    groups: int | None = option(None, "heads of e and s (H must be a multiple); null means H", low=1)
+    input_activation: Activation = option("none", "applied to the input i")
+    stages_read: Literal["layer", "input"] = option(
+        "layer", "what the stages see as x: the layer's input, or the input i after convolution and activation (Mamba)"
+    )
+    expand: StageRecipe
+    oscillation: list[StageRecipe] = option([], "their product; the last listed acts first; empty means no decay")
+    shrink: StageRecipe
+    couple: StageRecipe | None = option(None, "a joint stage after the three, or null")
+    short_convolution: ShortConvolution | None = option(None, "a short convolution on the projections, or null")
+    denominator: Denominator | None = option(None, "a denominator, or null")
+    skip: bool = option(False, "add D ∘ i to y, with D learned per channel")
+    output: Output = option(Output(), "norm and gate of y")
+    bias: bool = option(False, "biases in the projections of i and of the output")
+
+
+@options
+class SoftmaxMixer:
+    """Causal softmax attention, for baselines and hybrids."""
+
+    kind: Literal["softmax"]
+    heads: int = option(4, "number of heads", low=1)
+    groups: int | None = option(None, "heads of keys and values (grouped queries); null means all", low=1)
+    window: int | None = option(None, "attend to this many latest tokens; null means all", low=1)
+    rope: bool = option(True, "rotary positions")
+    rope_base: float = option(10000.0, "base of the rotary frequencies", above=1)
+    bias: bool = option(False, "biases in the projections")
+
+
+@options
+class ChannelMixer:
+    """The feed-forward part of a block: a gated linear unit, a plain two-layer one, or none."""
+
+    name: Literal["glu", "mlp", "none"] = option("glu", "glu: W3(act(W1 x) ∘ W2 x); mlp: W2 act(W1 x)")
+    activation: Activation = option("silu", "its activation; none makes the simple GLU")
+    ratio: float = option(8 / 3, "hidden width / width", above=0, high=16)
+    multiple: int = option(8, "the hidden width is rounded up to a multiple of this", low=1)
+
+
+@options
+class ModelRecipe:
+    """A causal language model: blocks of mixers, a channel mixer, an embedding and a head."""
+
+    layers: int = option(6, "number of blocks L", low=1)
+    width: int = option(256, "model width D", low=1)
+    mixers: dict[str, EOSMixer | SoftmaxMixer] = option(description="named mixers")
+    layout: list[str] | dict[str, str] = option(
+        description="[a, a, b] cycled over depth, {first: a, rest: b}, or {0.5: a, 1.0: b} by fraction of depth"
+    )
+    channel_mixer: ChannelMixer = option(ChannelMixer(), "the feed-forward part of every block")
+    norm: Norm = option("rms", "pre-norm of every block and the final norm")
+    norm_eps: float = option(1e-6, "added to the mean square", above=0)
+    tied: bool = option(True, "the head shares the embedding's weights")
+    dropout: float = option(0.0, "on the embedding and on every residual branch", low=0, high=0.99)
+    initial_std: float = option(0.02, "standard deviation of the initial weights of embeddings", above=0)

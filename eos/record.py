@@ -1,0 +1,487 @@
+"""The contract between stages and engine: frozen records of tensors that say what a model is.
+
+    m_t = o_t ∘ R(phase_t) m_{t-1} + a_t (b_tᵀ m_{t-1}) + (gate_t ∘ e_t) i_tᵀ        y_t = m_tᵀ s_t
+
+Axes, everywhere, in this order: B batch, T time, H heads, K expand, V value. A size-1 axis means "shared" and is
+broadcast by stride. In the tables of axes below, P is the axis of decays over K (K/2 where there is a phase, K
+elsewhere), Q = K/2 the axis of phases, S = substeps · T the axis of micro-steps, G groups of heads (H % G == 0).
+Records check shapes and dtypes, never values: a look at a value would stall a GPU.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields
+from typing import Any, Literal, TypeVar
+
+import torch
+from torch import Tensor
+
+from eos.errors import RecordError
+
+Axes = tuple[str, ...]
+Change = Callable[[str, Axes, Tensor], Tensor]
+Link = Literal["identity", "log_sigmoid"]
+Stabilise = Literal["sum", "max"]
+Read = Literal["after", "before"]
+
+#: Log-decays are floored here: exp(-88) is the last normal float32 above zero.
+LOG_FLOOR = -88.0
+
+TRANSITION_AXES: dict[str, tuple[Axes, ...]] = {
+    "head": (("B", "T", "H"),),
+    "key": (("B", "T", "H", "P"),),
+    "value": (("B", "T", "H", "V"),),
+    "rate": (("H", "P", "V"),),
+    "phase_rate": (("H", "Q", "V"),),
+    "step": (("B", "T", "H", "P", "V"),),
+    "phase": (("B", "T", "H", "Q"), ("B", "T", "H", "Q", "V")),
+    "erase": (("B", "S", "H", "K"),),
+    "gate": (("B", "S", "H", "K", "V"),),
+    "log_gate": (("B", "S", "H", "P"),),
+}
+RECURRENCE_AXES: dict[str, tuple[Axes, ...]] = {
+    "input": (("B", "S", "H", "V"),),
+    "expand": (("B", "S", "G", "K"), ("B", "S", "G", "K", "V")),
+    "shrink": (("B", "T", "G", "K"), ("B", "T", "G", "K", "V")),
+    "reset": (("B", "T"),),
+}
+MEMORY_AXES: dict[str, tuple[Axes, ...]] = {
+    "value": (("B", "H", "K", "V"),),
+    "log_scale": (("B", "H", "P"),),
+}
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Transition:
+    """What an oscillation stage returns: what ψ does to the memory. Decays of several parts add up in log space.
+
+    Arguments:
+        head, key, value: log-decays in nats [B,T,H], [B,T,H,K], [B,T,H,V]; finite, ≤ 0, floored at −88. With a
+            phase, decays over K have K/2 entries: a pair turns and shrinks as one complex number.
+        rate, step: log-decay ``rate`` [H,K,V] × ``step`` [B,T,H,K|1,V|1] through ``link``: the product itself, or
+            log_sigmoid(rate × step) / tau. A product of transitions holds tuples of them, term by term.
+        phase: radians a step, [B,T,H,K/2] or [B,T,H,K/2,V]: multiplies m_p + i·m_{p+K/2} by exp(+i·phase).
+        phase_rate: radians a unit of step, [H,K/2,V]; adds phase_rate × step to the phase.
+        erase: (a, b), [B,T,H,K] each: adds a (bᵀ m_{t-1}). Not together with parts over V.
+        gate: [B,T,H,K|1,V|1] multiplies e.
+        log_gate: [B,T,H,K|1] in nats, any sign (K/2 entries with a phase): a gate exp(log_gate) kept finite by the
+            running normaliser M, which the memory carries. Not together with parts over V or an erase.
+        stabilise: how M grows: M_t = logaddexp ("sum") or maximum ("max") of (log o_t + M_{t-1}, log_gate_t).
+        tau: divides log_sigmoid; > 0.
+
+    Raises:
+        RecordError: naming the argument, its shape and the right one.
+    """
+
+    head: Tensor | None = None
+    key: Tensor | None = None
+    value: Tensor | None = None
+    rate: Tensor | tuple[Tensor | None, ...] | None = None
+    phase_rate: Tensor | tuple[Tensor | None, ...] | None = None
+    step: Tensor | tuple[Tensor, ...] | None = None
+    link: Link = "identity"
+    tau: float = 1.0
+    phase: Tensor | None = None
+    erase: tuple[Tensor, Tensor] | None = None
+    gate: Tensor | None = None
+    log_gate: Tensor | None = None
+    stabilise: Stabilise | None = None
+
+    def __post_init__(self) -> None:
+        _check_choice("link", self.link, ("identity", "log_sigmoid"))
+        _check_choice("stabilise", self.stabilise, (None, "sum", "max"))
+        if not self.tau > 0:
+            raise RecordError(f"tau must be > 0, got {self.tau}")
+        rates, phase_rates, steps = _aligned(self)
+        if bool(rates or phase_rates) != bool(steps):
+            raise RecordError("rate or phase_rate needs a step, and a step needs one of them")
+        if self.erase is not None and len(self.erase) != 2:
+            raise RecordError(f"erase must be a pair (a, b), got {len(self.erase)} tensors")
+        if (self.log_gate is None) != (self.stabilise is None):
+            raise RecordError('log_gate needs stabilise="sum" or "max", and stabilise needs a log_gate')
+        over_v = parts_over_value(self)
+        if over_v and self.erase is not None:
+            raise RecordError(
+                f"erase cannot stand with {over_v}: o ∘ m + a bᵀ m with a decay over V is not a composition of the two"
+            )
+        if over_v and self.log_gate is not None:
+            raise RecordError(f"log_gate cannot stand with {over_v}: its normaliser has no V axis")
+        if self.erase is not None and self.log_gate is not None:
+            raise RecordError("log_gate cannot stand with erase: the normaliser of an erased memory is not a sum")
+        _Sizes().add_all(self)
+
+    @property
+    def terms(self) -> list[tuple[Tensor | None, Tensor | None, Tensor]]:
+        """The (rate, phase_rate, step) terms, whose log-decays and phases add up."""
+        return list(zip(*_aligned(self), strict=True))
+
+    @property
+    def turns(self) -> bool:
+        """Whether there is a phase."""
+        return self.phase is not None or self.phase_rate is not None
+
+    def __mul__(self, other: "Transition") -> "Transition":
+        """Composition: ``self * other`` lets ``other`` act on the memory first.
+
+        Raises:
+            RecordError: where the composition is not itself a record (two erases, an erase with a decay over V, …).
+        """
+        return _product(self, other)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Memory:
+    """The memory between two steps: ``value`` [B,H,K,V] un-rotated, float32 or wider, and the normaliser M or None.
+
+    With a ``log_scale`` M [B,H,K|1] the true memory is exp(M) · value.
+    """
+
+    value: Tensor
+    log_scale: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("value", "log_scale"):
+            tensor = getattr(self, name)
+            if tensor is not None and tensor.dtype not in (torch.float32, torch.float64):
+                raise RecordError(f"memory.{name} must be float32 or wider, got {tensor.dtype}")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Recurrence:
+    """A whole sequence model head by head: what goes in, how it oscillates, what is read.
+
+    Arguments:
+        input: i [B,T,H,V], or None for ones.
+        expand: e [B,T,H,K], or per channel [B,T,H,K,V]; may have G heads with H % G == 0.
+        shrink: s likewise, or a tuple of several reads of one memory.
+        transition: what ψ is.
+        memory: the memory before t = 0; None means empty.
+        read: "after" reads y_t = m_tᵀ s_t; "before" reads m_{t-1}.
+        reset: [B,T] bool, true where a new document begins: that step sees an empty memory, its reads before and
+            its erase too, and ``memory`` where t = 0 is a reset.
+        substeps: n ≥ 1; input, expand, erase, gate and log_gate have n·T micro-steps, decay and phase act on the
+            first of each n, shrink and reset have T.
+
+    Raises:
+        RecordError: naming the argument, its shape and the right one.
+    """
+
+    input: Tensor | None
+    expand: Tensor
+    shrink: Tensor | tuple[Tensor, ...]
+    transition: Transition
+    memory: Memory | None = None
+    read: Read = "after"
+    reset: Tensor | None = None
+    substeps: int = 1
+
+    def __post_init__(self) -> None:
+        _check_choice("read", self.read, ("after", "before"))
+        if self.substeps < 1:
+            raise RecordError(f"substeps must be ≥ 1, got {self.substeps}")
+        if isinstance(self.shrink, tuple) and not self.shrink:
+            raise RecordError("shrink must hold at least one read")
+        if self.reset is not None and self.reset.dtype != torch.bool:
+            raise RecordError(f"reset must be bool, got {self.reset.dtype}")
+        if self.memory is not None and (self.memory.log_scale is None) != (self.transition.log_gate is None):
+            raise RecordError("memory.log_scale is given exactly where the transition has a log_gate")
+        object.__setattr__(self, "sizes", _sizes(self))
+
+    sizes: "dict[str, int]" = None  # type: ignore[assignment]  # filled in __post_init__
+
+    @property
+    def reads(self) -> tuple[Tensor, ...]:
+        """The shrink states, always as a tuple."""
+        return self.shrink if isinstance(self.shrink, tuple) else (self.shrink,)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Convolution:
+    """A long convolution without memory: y_t = Σ_j response_j ∘ i_{t−j}.
+
+    Arguments:
+        input: i [B,T,H,V].
+        response: [H,V,T] for lags 0 … T−1; with ``causal=False`` [H,V,2T−1] for lags −(T−1) … T−1.
+        causal: whether only the past is seen.
+    """
+
+    input: Tensor
+    response: Tensor
+    causal: bool = True
+
+    def __post_init__(self) -> None:
+        if self.input.dim() != 4 or self.response.dim() != 3:
+            raise RecordError(
+                f"a convolution takes input [B,T,H,V] and response [H,V,T], got {_shape(self.input)} and "
+                f"{_shape(self.response)}"
+            )
+        _, length, heads, value = self.input.shape
+        lags = length if self.causal else 2 * length - 1
+        right = all(got in (1, want) for got, want in zip(self.response.shape[:2], (heads, value), strict=True))
+        if not right or self.response.shape[2] != lags:
+            raise RecordError(f"response must be [H|1,V|1,lags] = {[heads, value, lags]}, got {_shape(self.response)}")
+        _check_float("input", self.input)
+        _check_float("response", self.response)
+
+
+Part = tuple[str, Axes, Tensor]
+R = TypeVar("R", Transition, Recurrence)
+
+
+def parts(record: Transition | Recurrence | Memory) -> Iterator[Part]:
+    """Every tensor of a record with its name and its axes, in the order of the fields."""
+    table = {Transition: TRANSITION_AXES, Recurrence: RECURRENCE_AXES, Memory: MEMORY_AXES}[type(record)]
+    for name, layouts in table.items():
+        held = getattr(record, name)
+        for index, tensor in enumerate(held) if isinstance(held, tuple) else ((None, held),):
+            if tensor is not None:
+                label = name if index is None else f"{name}[{index}]"
+                yield label, _layout(label, tensor, layouts), tensor
+    if isinstance(record, Recurrence):
+        yield from parts(record.transition)
+        if record.memory is not None:
+            yield from ((f"memory.{name}", axes, tensor) for name, axes, tensor in parts(record.memory))
+
+
+def map_parts(record: R, change: Change) -> R:
+    """The same record with every tensor changed; shapes are trusted, not checked again. Memory is left as it is."""
+    table = TRANSITION_AXES if isinstance(record, Transition) else RECURRENCE_AXES
+    mapped: Any = object.__new__(type(record))
+    for field in fields(record):
+        object.__setattr__(mapped, field.name, getattr(record, field.name))
+    for name, layouts in table.items():
+        held = getattr(record, name)
+
+        def one(tensor: Tensor | None, name: str = name, layouts: tuple[Axes, ...] = layouts) -> Tensor | None:
+            return None if tensor is None else change(name, _layout(name, tensor, layouts), tensor)
+
+        object.__setattr__(mapped, name, tuple(map(one, held)) if isinstance(held, tuple) else one(held))
+    if isinstance(record, Recurrence):
+        object.__setattr__(mapped, "transition", map_parts(record.transition, change))
+    return mapped  # type: ignore[no-any-return]
+
+
+def parts_over_value(transition: Transition) -> str | None:
+    """The name of a decay or phase over V, which an erase or a log_gate cannot stand with; None if there is none."""
+    if transition.value is not None:
+        return "value"
+    if transition.rate is not None or transition.phase_rate is not None:
+        return "rate × step"
+    if transition.phase is not None and transition.phase.dim() == 5:
+        return "phase over V"
+    return None
+
+
+def _aligned(t: Transition) -> tuple[tuple[Any, ...], tuple[Any, ...], tuple[Any, ...]]:
+    """rate, phase_rate and step as tuples of one length."""
+    steps = t.step if isinstance(t.step, tuple) else () if t.step is None else (t.step,)
+
+    def as_terms(held: Tensor | tuple[Tensor | None, ...] | None) -> tuple[Any, ...]:
+        terms = held if isinstance(held, tuple) else () if held is None else (held,)
+        if terms and len(terms) != len(steps):
+            raise RecordError(f"rate, phase_rate and step must have as many terms, got {len(terms)} and {len(steps)}")
+        return terms or (None,) * len(steps)
+
+    rates, phase_rates = as_terms(t.rate), as_terms(t.phase_rate)
+    return rates, phase_rates, steps
+
+
+def _product(left: Transition, right: Transition) -> Transition:
+    """left ∘ right. (D_l R_l + a_l b_lᵀ)(D_r R_r + a_r b_rᵀ) with at most one erase among them."""
+    if left.erase is not None and right.erase is not None:
+        raise RecordError("two erases do not multiply to one of rank one; use substeps, one erase a micro-step")
+    first, second = left.terms, right.terms
+    rated = [t for t in (left, right) if t.rate is not None]
+    if len(rated) == 2 and (left.link, left.tau) != (right.link, right.tau):
+        raise RecordError(
+            f"two rate × step with different links do not add up: {left.link}/{left.tau} and {right.link}/{right.tau}"
+        )
+    if left.stabilise and right.stabilise and left.stabilise != right.stabilise:
+        raise RecordError(f'log_gates with stabilise="{left.stabilise}" and "{right.stabilise}" do not multiply')
+    for turning, other in ((left, right), (right, left)):
+        _check_tied(turning, other)
+    linked = rated[0] if rated else left
+    terms = first + second
+    return Transition(
+        head=_sum(left.head, right.head),
+        key=_sum(left.key, right.key),
+        value=_sum(left.value, right.value),
+        rate=_terms([t[0] for t in terms]),
+        phase_rate=_terms([t[1] for t in terms]),
+        step=_terms([t[2] for t in terms]),
+        link=linked.link,
+        tau=linked.tau,
+        phase=_sum_phases(left.phase, right.phase),
+        erase=_product_erase(left, right),
+        gate=left.gate * right.gate
+        if left.gate is not None and right.gate is not None
+        else _either(left, right, "gate"),
+        log_gate=_sum(left.log_gate, right.log_gate),
+        stabilise=left.stabilise or right.stabilise,
+    )
+
+
+def _product_erase(left: Transition, right: Transition) -> tuple[Tensor, Tensor] | None:
+    """A diagonal listed before an erase acts on a; one listed after acts on b by its transpose."""
+    if left.erase is None and right.erase is None:
+        return None
+    diagonal, erasing = (left, right) if left.erase is None else (right, left)
+    if over_v := parts_over_value(diagonal):
+        raise RecordError(f"erase does not multiply with {over_v}: (I + a bᵀ) m diag(v) is not a record")
+    assert erasing.erase is not None
+    a, b = erasing.erase
+    return (_act(diagonal, a, inverse=False), b) if diagonal is left else (a, _act(diagonal, b, inverse=True))
+
+
+def _act(transition: Transition, x: Tensor, *, inverse: bool) -> Tensor:
+    """D R x, or (D R)ᵀ x: decay and turn a [B,T,H,K] vector."""
+    if transition.phase is not None:
+        angle = -transition.phase if inverse else transition.phase
+        x = rotate(x, angle)
+    for log_decay in (transition.head, transition.key):
+        if log_decay is not None:
+            o = log_decay.to(torch.promote_types(log_decay.dtype, torch.float32)).clamp(min=LOG_FLOOR).exp()
+            o = o[..., None] if log_decay is transition.head else o
+            x = x * (torch.cat([o, o], -1) if 2 * o.shape[-1] == x.shape[-1] else o)  # tied in pairs
+    return x
+
+
+def rotate(x: Tensor, angle: Tensor) -> Tensor:
+    """Turn the pairs (x_p, x_{p+K/2}) of x [...,K] by ``angle`` [...,K/2] radians: multiplication by exp(+i·angle)."""
+    first, second = x.chunk(2, dim=-1)
+    cos, sin = angle.cos(), angle.sin()
+    return torch.cat([first * cos - second * sin, second * cos + first * sin], dim=-1)
+
+
+def _check_tied(turning: Transition, other: Transition) -> None:
+    if turning.phase is None or other.key is None or other.turns:
+        return
+    pairs, entries = turning.phase.shape[3], other.key.shape[-1]
+    if entries not in (1, pairs):
+        raise RecordError(
+            f"a phase of {pairs} pairs and a key decay of {entries} entries do not commute: the decay must be tied in "
+            f"pairs (K/2 = {pairs} entries) or shared by all"
+        )
+
+
+def _terms(items: list[Any]) -> Any:
+    present = [item for item in items if item is not None]
+    return None if not present else items[0] if len(items) == 1 else tuple(items)
+
+
+def _sum(left: Tensor | None, right: Tensor | None) -> Tensor | None:
+    return left + right if left is not None and right is not None else left if left is not None else right
+
+
+def _sum_phases(left: Tensor | None, right: Tensor | None) -> Tensor | None:
+    if left is not None and right is not None and left.dim() != right.dim():
+        left, right = (p if p.dim() == 5 else p[..., None] for p in (left, right))
+    return _sum(left, right)
+
+
+def _either(left: Transition, right: Transition, name: str) -> Any:
+    held = getattr(left, name)
+    return held if held is not None else getattr(right, name)
+
+
+def _check_choice(name: str, got: object, allowed: tuple[object, ...]) -> None:
+    if got not in allowed:
+        raise RecordError(f"{name} must be one of {', '.join(map(repr, allowed))}, got {got!r}")
+
+
+def _check_float(name: str, tensor: Tensor) -> None:
+    if not tensor.is_floating_point():
+        raise RecordError(f"{name} must be floating point, got {tensor.dtype}")
+
+
+def _shape(tensor: Tensor) -> list[int]:
+    return list(tensor.shape)
+
+
+def _layout(name: str, tensor: Tensor, layouts: tuple[Axes, ...]) -> Axes:
+    for axes in layouts:
+        if tensor.dim() == len(axes):
+            return axes
+    wanted = " or ".join(f"[{','.join(axes)}]" for axes in layouts)
+    raise RecordError(f"{name} must be {wanted}, got {tensor.dim()} axes: {_shape(tensor)}")
+
+
+class _Sizes:
+    """Collects the size of every axis from a record's parts and names the part that disagrees."""
+
+    def __init__(self) -> None:
+        self.found: dict[str, tuple[int, str]] = {}
+        self.device: torch.device | None = None
+
+    def add_all(self, record: Transition | Recurrence) -> None:
+        for name, axes, tensor in parts(record):
+            if name != "reset":
+                _check_float(name, tensor)
+            if self.device is not None and tensor.device != self.device:
+                raise RecordError(f"{name} is on {tensor.device}, the parts before it on {self.device}")
+            self.device = tensor.device
+            for axis, size in zip(axes, tensor.shape, strict=True):
+                known, by = self.found.get(axis, (1, name))
+                if size != 1 and known != 1 and size != known and axis != "G":
+                    raise RecordError(
+                        f"{name} must be [{','.join(axes)}] with {axis} = {known} (as {by} has it) or 1, got {_shape(tensor)}"
+                    )
+                if size == 0:
+                    raise RecordError(f"{name} has an empty axis {axis}: {_shape(tensor)}")
+                if size > known:
+                    self.found[axis] = (size, name)
+                else:
+                    self.found.setdefault(axis, (known, by))
+
+    def size(self, axis: str) -> int:
+        return self.found.get(axis, (1, ""))[0]
+
+    def tie(self, axis: str, other: str, times: int, why: str) -> int:
+        """The size of ``axis`` = times · size of ``other``, from whichever is known."""
+        (big, by), (small, small_by) = self.found.get(axis, (1, "")), self.found.get(other, (1, ""))
+        if small == 1:
+            small, small_by = (big // times, by) if big % times == 0 else (small, by)
+        if big not in (1, times * small):
+            raise RecordError(f"{by or axis} has {axis} = {big} and {small_by} has {other} = {small}; {why}")
+        return times * small if times * small > 1 else big
+
+
+def _sizes(record: Recurrence) -> dict[str, int]:
+    found = _Sizes()
+    found.add_all(record)
+    n = record.substeps
+    steps = found.size("S")
+    length = found.size("T")
+    if n == 1:
+        length = found.tie("S", "T", 1, "both are steps in time")
+    elif steps > 1 or length > 1:
+        found.tie("S", "T", n, f"with substeps = {n} there must be {n} micro-steps a step")
+        length = max(length, steps // n)
+    key = found.size("K")
+    if record.transition.turns:
+        pairs = max(found.size("Q"), found.size("P"))
+        if found.size("P") not in (1, found.size("Q")) and found.size("Q") != 1:
+            raise RecordError(
+                f"with a phase, decays over K have K/2 = {found.size('Q')} entries, got {found.size('P')}"
+            )
+        if key == 1 or (pairs != 1 and key != 2 * pairs) or key % 2:
+            raise RecordError(f"a phase turns pairs: K must be even and twice its {pairs} entries, got K = {key}")
+    else:
+        key = found.tie("P", "K", 1, "decays over K have K entries")
+    heads = max(found.size("H"), found.size("G"))
+    for name, axes, tensor in parts(record):
+        if "G" in axes and heads % tensor.shape[2]:
+            raise RecordError(f"{name} has {tensor.shape[2]} heads; H = {heads} must be a multiple of them")
+    return {"B": found.size("B"), "T": length, "H": heads, "K": key, "V": found.size("V")}
+
+
+__all__ = [
+    "LOG_FLOOR",
+    "Convolution",
+    "Memory",
+    "Recurrence",
+    "Transition",
+    "map_parts",
+    "parts",
+    "parts_over_value",
+    "rotate",
+]

@@ -1,0 +1,131 @@
+"""What a stage is: the four abstract classes of stages and the context they are built in.
+
+A stage is one file in a ``stages/`` package, found by its file name; its module docstring holds what it does, its
+equation and its source, in the form that ``eos list`` reads::
+
+    '''What it does, in one line.
+
+    Equation: e_t = φ(W x_t)
+    Source: arXiv:2405.17383, section 3
+    '''
+
+The module defines exactly one public stage class. Stages couple one way: Expand(x) → Oscillation(x, e) →
+Shrink(x, e, transition), then an optional joint ``Couple(i, e, s)``. No stage sees another stage's module.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor, nn
+
+from eos.config import Activation, option, options
+from eos.record import Transition
+
+__all__ = [
+    "AbstractCouple",
+    "AbstractExpand",
+    "AbstractOscillation",
+    "AbstractProjectedStage",
+    "AbstractShrink",
+    "AbstractStage",
+    "Activation",
+    "LayerContext",
+    "option",
+    "options",
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerContext:
+    """Where a stage stands.
+
+    Arguments:
+        layer: index of the layer, 0 ≤ layer < layers.
+        layers: number of layers L.
+        width: model width D.
+        heads: number of heads H.
+        groups: heads of e and s, H % groups == 0.
+        key_size: K, the expand size of a head.
+        value_size: V, the value size of a head.
+        shared: parameters shared by all layers, by name; use :meth:`share`.
+    """
+
+    layer: int
+    layers: int
+    width: int
+    heads: int
+    groups: int
+    key_size: int
+    value_size: int
+    shared: dict[str, nn.Parameter] = field(default_factory=dict)
+
+    def share(self, name: str, make: Callable[[], nn.Parameter]) -> nn.Parameter:
+        """The parameter of this name shared by all layers, made by the first layer that asks."""
+        if name not in self.shared:
+            self.shared[name] = make()
+        return self.shared[name]
+
+
+class AbstractStage(nn.Module, ABC):
+    """A stage: built from its own options and its place, it emits tensors for the engine."""
+
+    @options
+    class Options:
+        """A stage without options."""
+
+    def __init__(self, options: Any, context: LayerContext) -> None:
+        super().__init__()
+        self.options = options
+        self.context = context
+
+    @classmethod
+    def refuse(cls, options: Any, context: LayerContext) -> str | None:
+        """Why this stage cannot stand here (K odd for a rotation, say), or None. Asked before anything is built."""
+        return None
+
+
+class AbstractProjectedStage(AbstractStage):
+    """A stage that first projects x; the layer's short convolution acts between ``project`` and ``forward``.
+
+    A stage that only overrides ``forward`` has x itself convolved where a recipe asks for it; one without
+    data dependence sets ``features = 0`` and is never convolved.
+    """
+
+    @property
+    def features(self) -> int:
+        """Size of the last axis of ``project(x)``; 0 when the stage does not read x."""
+        return self.context.width
+
+    def project(self, x: Tensor) -> Tensor:
+        """x [B,T,D] → [B,T,features]."""
+        return x
+
+
+class AbstractExpand(AbstractProjectedStage):
+    """Makes the expand state e [1|B,1|T,G,K] (or [1|B,1|T,G,K,V] per channel) from z = project(x)."""
+
+    @abstractmethod
+    def forward(self, z: Tensor) -> Tensor: ...
+
+
+class AbstractOscillation(AbstractStage):
+    """Makes the :class:`~eos.record.Transition` from x [B,T,D] and e [1|B,1|T,G,K]."""
+
+    @abstractmethod
+    def forward(self, x: Tensor, e: Tensor) -> Transition: ...
+
+
+class AbstractShrink(AbstractProjectedStage):
+    """Makes the shrink state s [1|B,1|T,G,K] (or per channel) from z = project(x), e and the transition."""
+
+    @abstractmethod
+    def forward(self, z: Tensor, e: Tensor, transition: Transition) -> Tensor: ...
+
+
+class AbstractCouple(AbstractStage):
+    """Sees i [B,T,H,V], e and s together, after the three stages, and returns them changed."""
+
+    @abstractmethod
+    def forward(self, i: Tensor, e: Tensor, s: Tensor) -> tuple[Tensor, Tensor, Tensor]: ...
