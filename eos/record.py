@@ -91,9 +91,8 @@ class Transition:
         _check_choice("stabilise", self.stabilise, (None, "sum", "max"))
         if not self.tau > 0:
             raise RecordError(f"tau must be > 0, got {self.tau}")
-        rates, phase_rates, steps = _aligned(self)
-        if bool(rates or phase_rates) != bool(steps):
-            raise RecordError("rate or phase_rate needs a step, and a step needs one of them")
+        if any(rate is None and phase_rate is None for rate, phase_rate, _ in self.terms):
+            raise RecordError("a step needs a rate or a phase_rate")
         if self.erase is not None and len(self.erase) != 2:
             raise RecordError(f"erase must be a pair (a, b), got {len(self.erase)} tensors")
         if (self.log_gate is None) != (self.stabilise is None):
@@ -278,7 +277,7 @@ def _aligned(t: Transition) -> tuple[tuple[Any, ...], tuple[Any, ...], tuple[Any
     def as_terms(held: Tensor | tuple[Tensor | None, ...] | None) -> tuple[Any, ...]:
         terms = held if isinstance(held, tuple) else () if held is None else (held,)
         if terms and len(terms) != len(steps):
-            raise RecordError(f"rate, phase_rate and step must have as many terms, got {len(terms)} and {len(steps)}")
+            raise RecordError(f"every rate and phase_rate needs a step: got {len(terms)} for {len(steps)} steps")
         return terms or (None,) * len(steps)
 
     rates, phase_rates = as_terms(t.rate), as_terms(t.phase_rate)
