@@ -1,0 +1,64 @@
+# Every target does its own set-up: a virtual environment in .venv, made once and reused.
+.DEFAULT_GOAL := help
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DELETE_ON_ERROR:
+
+# The first Python that is new enough; `make PYTHON=/path/to/python …` names another.
+PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
+	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
+BIN := .venv/bin
+READY := .venv/ready
+FAST := not slow and not gpu and not services
+
+.PHONY: help test test-all test-services lint format demo bench clean
+
+help:
+	@echo "make demo           train a small model on text with two CPU cores and let it write (TEXT=path: on your own)"
+	@echo "make test           linters, types, import rules and the fast tests"
+	@echo "make test-all       every test that needs neither a server nor a browser (up to 2 hours)"
+	@echo "make test-services  the tests that need a server or a browser"
+	@echo "make bench          the speed and accuracy figures of docs/results.md"
+	@echo "make lint, format   check, or rewrite, the form of the code"
+	@echo "make clean          remove .venv and caches; runs stay"
+
+$(READY): pyproject.toml constraints.txt
+	@if [ -z "$(PYTHON)" ]; then echo "No Python 3.11 or newer was found ($$(python3 --version 2>&1 || true))." \
+		"Install one, or name it: make PYTHON=/path/to/python $(MAKECMDGOALS)" >&2; exit 2; fi
+	@"$(PYTHON)" -c 'import sys; sys.version_info < (3, 11) and sys.exit(f"Python 3.11 or newer is needed, $(PYTHON) is {sys.version.split()[0]}. Name another: make PYTHON=/path/to/python")'
+	@[ -x $(BIN)/python ] || "$(PYTHON)" -m venv .venv || { rm -rf .venv; \
+		echo "$(PYTHON) could not make a virtual environment; on Debian and Ubuntu install python3-venv." >&2; exit 2; }
+	@echo "Installing into .venv (some minutes the first time)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+lint: $(READY)
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+format: $(READY)
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+test: lint
+	$(BIN)/python -m pytest -m "$(FAST)"
+	@echo
+	@echo "Left out: slow proofs (make test-all, up to 2 hours), tests on a GPU (make test-all on a machine with one),"
+	@echo "and tests with servers or browsers (make test-services)."
+
+test-all: lint
+	$(BIN)/python -m pytest -m "not services"
+	@echo
+	@echo "Left out: tests with servers or browsers (make test-services); GPU tests skip where there is no GPU."
+
+# Exit status 5 says that no test bears the mark.
+test-services: $(READY)
+	$(BIN)/python -m pytest -m services || [ $$? -eq 5 ]
+
+bench: $(READY)
+	$(BIN)/eos bench
+
+clean:
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build dist *.egg-info

@@ -1,0 +1,24 @@
+"""What every test runs under: shapes and types checked at each call, two threads."""
+
+import jaxtyping
+import pytest
+
+# Before anything of eos is imported: annotations such as Float[Tensor, "B T H K"] become checks.
+_HOOK = jaxtyping.install_import_hook(["eos", "stages"], "beartype.beartype")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _two_threads() -> None:
+    import torch
+
+    torch.set_num_threads(2)
+
+
+@pytest.fixture(autouse=True)
+def _cuda_where_marked(request: pytest.FixtureRequest) -> None:
+    """A test marked ``gpu`` skips, with the reason, on a machine without one."""
+    if request.node.get_closest_marker("gpu") is not None:
+        import torch
+
+        if not torch.cuda.is_available():
+            pytest.skip("no CUDA device here")
