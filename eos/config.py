@@ -5,10 +5,17 @@ A recipe is data: names and numbers, never a Python path. Every level of it is a
 declarations. A stage declares its own options the same way, in its ``Options`` class.
 """
 
-from typing import Any, Literal, TypeVar, dataclass_transform
+from collections.abc import Mapping
+from dataclasses import dataclass as plain_dataclass
+from dataclasses import fields
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, TypeVar, Union, dataclass_transform, get_args, get_origin
 
-from pydantic import ConfigDict, Field
+from pydantic import BeforeValidator, ConfigDict, Discriminator, Field, Tag, ValidationError
 from pydantic.dataclasses import dataclass
+from pydantic.fields import FieldInfo
+
+from eos.errors import RecipeError, unknown
 
 C = TypeVar("C")
 
@@ -37,10 +44,98 @@ def option(
     return Field(default, description=description, gt=above, ge=low, le=high, json_schema_extra={"log": log})
 
 
-@dataclass_transform(field_specifiers=(option,), frozen_default=True, kw_only_default=True)
+@dataclass_transform(frozen_default=True, kw_only_default=True)
 def options(cls: type[C]) -> type[C]:
     """Make ``cls`` a frozen, keyword-only dataclass that validates its fields and refuses unknown ones."""
     return dataclass(cls, frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))  # type: ignore[return-value]
+
+
+def checked(cls: type[C], values: Mapping[str, Any], where: str) -> C:
+    """``cls(**values)``, where ``cls`` is an :func:`options` class.
+
+    Raises:
+        RecipeError: naming ``where``, the option, what was got and what is allowed.
+    """
+    try:
+        return cls(**values)
+    except ValidationError as error:
+        known = [field.name for field in fields(cls)]  # type: ignore[arg-type]
+        raise RecipeError("; ".join(_complaint(fault, known, where) for fault in error.errors())) from None
+
+
+def _complaint(fault: Any, known: list[str], where: str) -> str:
+    path = ".".join(str(part) for part in fault["loc"])
+    if fault["type"] == "unexpected_keyword_argument" and len(fault["loc"]) == 1:
+        return unknown(f"option of {where}", path, known)
+    if fault["type"] in ("missing", "missing_argument"):
+        return f"{where} needs {path}"
+    return f"{where}: {path}: {fault['msg']}, got {fault['input']!r}"
+
+
+@plain_dataclass(frozen=True, kw_only=True)
+class OptionField:
+    """One declared option, as lists, errors and search see it.
+
+    Arguments:
+        name: its key in a recipe.
+        type: its annotation.
+        required: whether a recipe must give it; when False, ``default`` holds.
+        default: the value when a recipe is silent.
+        description: one line.
+        above: exclusive lower bound, or None.
+        low, high: inclusive bounds, or None.
+        log: search samples it on a logarithmic scale.
+    """
+
+    name: str
+    type: Any
+    required: bool
+    default: Any
+    description: str
+    above: float | None
+    low: float | None
+    high: float | None
+    log: bool
+
+    @property
+    def choices(self) -> tuple[Any, ...]:
+        """The values of a Literal or a bool (None among them where null is allowed); empty for any other type."""
+        members = get_args(self.type) if get_origin(self.type) in (Union, UnionType) else (self.type,)
+        found: list[Any] = []
+        for member in members:
+            if get_origin(member) is Literal:
+                found += get_args(member)
+            elif member is bool:
+                found += [False, True]
+            elif member is NoneType:
+                found.append(None)
+            else:
+                return ()
+        return tuple(found)
+
+
+def option_fields(cls: type[Any]) -> dict[str, OptionField]:
+    """The options that an :func:`options` class declares, by name, in its order."""
+    return {name: _option_field(name, info) for name, info in cls.__pydantic_fields__.items()}
+
+
+def _option_field(name: str, info: FieldInfo) -> OptionField:
+    bounds: dict[str, Any] = {}
+    for constraint in info.metadata:
+        for key in ("gt", "ge", "le"):
+            bounds[key] = getattr(constraint, key, bounds.get(key))
+    extra = info.json_schema_extra if isinstance(info.json_schema_extra, dict) else {}
+    return OptionField(
+        name=name,
+        type=info.annotation,
+        required=info.is_required(),
+        default=None if info.is_required() else info.get_default(call_default_factory=True, validated_data={}),
+        description=info.description or "",
+        above=bounds.get("gt"),
+        low=bounds.get("ge"),
+        high=bounds.get("le"),
+        log=bool(extra.get("log", False)),
+    )
 
 
 @options
@@ -51,12 +146,25 @@ class StageRecipe:
     options: dict[str, Any] = option({}, "the stage's own options")
 
 
+def _stage(value: Any) -> Any:
+    """From Python a stage may also be its name, or (name, options)."""
+    if isinstance(value, str):
+        return StageRecipe(name=value)
+    if isinstance(value, tuple | list) and len(value) == 2:
+        return StageRecipe(name=value[0], options=value[1])
+    return value
+
+
+Stage = Annotated[StageRecipe, BeforeValidator(_stage)]
+
+
 @options
 class ShortConvolution:
     """A causal depthwise convolution over time on the projections of i, e and s."""
 
     size: int = option(4, "taps, the current token included", low=2, high=16)
     activation: Activation = option("silu", "applied to its output")
+    bias: bool = option(False, "a bias per channel, before the activation")
     targets: list[Literal["input", "expand", "shrink"]] = option(["input", "expand", "shrink"], "what it acts on")
 
 
@@ -91,17 +199,21 @@ class EOSMixer:
 
     kind: Literal["eos"] = "eos"
     heads: int = option(4, "number of heads H", low=1)
-    key_size: int | None = option(None, "K, the expand size of a head; null means width // heads", low=1, high=256)
-    value_size: int | None = option(None, "V, the value size of a head; null means width // heads", low=1)
+    key_size: int | None = option(
+        None, "K, the expand size of a head; null means key_ratio · width / H", low=1, high=256
+    )
+    key_ratio: float = option(1.0, "K · H / width, where key_size is null", above=0, high=16)
+    value_size: int | None = option(None, "V, the value size of a head; null means value_ratio · width / H", low=1)
+    value_ratio: float = option(1.0, "V · H / width, where value_size is null", above=0, high=16)
     groups: int | None = option(None, "heads of e and s (H must be a multiple); null means H", low=1)
     input_activation: Activation = option("none", "applied to the input i")
     stages_read: Literal["layer", "input"] = option(
         "layer", "what the stages see as x: the layer's input, or the input i after convolution and activation (Mamba)"
     )
-    expand: StageRecipe
-    oscillation: list[StageRecipe] = option([], "their product; the last listed acts first; empty means no decay")
-    shrink: StageRecipe
-    couple: StageRecipe | None = option(None, "a joint stage after the three, or null")
+    expand: Stage = option(description="what is written into the memory, and how")
+    oscillation: list[Stage] = option([], "their product; the last listed acts first; empty means no decay")
+    shrink: Stage = option(description="how the memory is read")
+    couple: Stage | None = option(None, "a joint stage after the three, or null")
     short_convolution: ShortConvolution | None = option(None, "a short convolution on the projections, or null")
     denominator: Denominator | None = option(None, "a denominator, or null")
     skip: bool = option(False, "add D ∘ i to y, with D learned per channel")
@@ -122,6 +234,14 @@ class SoftmaxMixer:
     bias: bool = option(False, "biases in the projections")
 
 
+def _mixer_kind(mixer: Any) -> Any:
+    return mixer.get("kind", "eos") if isinstance(mixer, dict) else getattr(mixer, "kind", None)
+
+
+#: Told apart by ``kind``, which a recipe may leave out for the EOS mixer.
+Mixer = Annotated[Annotated[EOSMixer, Tag("eos")] | Annotated[SoftmaxMixer, Tag("softmax")], Discriminator(_mixer_kind)]
+
+
 @options
 class ChannelMixer:
     """The feed-forward part of a block: a gated linear unit, a plain two-layer one, or none."""
@@ -138,7 +258,7 @@ class ModelRecipe:
 
     layers: int = option(6, "number of blocks L", low=1)
     width: int = option(256, "model width D", low=1)
-    mixers: dict[str, EOSMixer | SoftmaxMixer] = option(description="named mixers")
+    mixers: dict[str, Mixer] = option(description="named mixers")
     layout: list[str] | dict[str, str] = option(
         description="[a, a, b] cycled over depth, {first: a, rest: b}, or {0.5: a, 1.0: b} by fraction of depth"
     )

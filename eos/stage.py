@@ -13,12 +13,15 @@ The module defines exactly one public stage class. Stages couple one way: Expand
 Shrink(x, e, transition), then an optional joint ``Couple(i, e, s)``. No stage sees another stage's module.
 """
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from eos.config import Activation, option, options
 from eos.record import Transition
@@ -31,10 +34,72 @@ __all__ = [
     "AbstractShrink",
     "AbstractStage",
     "Activation",
+    "GateProjection",
     "LayerContext",
+    "activate",
     "option",
     "options",
+    "spread",
+    "widen",
 ]
+
+ACTIVATIONS: dict[Activation, Callable[[Tensor], Tensor]] = {
+    "none": lambda x: x,
+    "relu": F.relu,
+    "sigmoid": torch.sigmoid,
+    "elu_plus_one": lambda x: F.elu(x) + 1,
+    "silu": F.silu,
+    "elu": F.elu,
+    "relu_squared": lambda x: F.relu(x).square(),
+    "square": torch.square,
+    "exp": torch.exp,
+    "gelu": F.gelu,
+}
+
+
+def activate(name: Activation, x: Tensor) -> Tensor:
+    """The activation of this name, elementwise."""
+    return ACTIVATIONS[name](x)
+
+
+def widen(x: Tensor) -> Tensor:
+    """x in float32 or wider: log-decays add up over thousands of steps, which bfloat16 has no digits for."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
+def spread(low: float, high: float, *shape: int) -> Tensor:
+    """Values from low to high, evenly along the last axis of ``shape`` and the same along the others.
+
+    Decays that start spread out see near and far from the first step on, which matters as much as their form.
+    """
+    size = shape[-1]
+    values = torch.linspace(low, high, size) if size > 1 else torch.tensor([(low + high) / 2])
+    return values.expand(shape).clone()
+
+
+class GateProjection(nn.Module):
+    """The logits z = W x + b of a gate, in float32 or wider.
+
+    Arguments:
+        width: size of x.
+        shape: the logits' shape after [B,T]: (H,), (H, K) or (H, V).
+        bias: (low, high), what b starts from: spread evenly along the last axis of ``shape``.
+        rank: size of the bottleneck of W; None means full rank.
+    """
+
+    def __init__(self, width: int, shape: tuple[int, ...], *, bias: tuple[float, float], rank: int | None = None):
+        super().__init__()
+        size = math.prod(shape)
+        self.weight: nn.Module = (
+            nn.Linear(width, size, bias=False)
+            if rank is None
+            else nn.Sequential(nn.Linear(width, rank, bias=False), nn.Linear(rank, size, bias=False))
+        )
+        self.bias = nn.Parameter(spread(*bias, *shape))
+
+    def forward(self, x: Tensor) -> Tensor:
+        z: Tensor = self.weight(x)
+        return widen(z).view(*z.shape[:-1], *self.bias.shape) + self.bias
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +109,7 @@ class LayerContext:
     Arguments:
         layer: index of the layer, 0 ≤ layer < layers.
         layers: number of layers L.
-        width: model width D.
+        width: width of the x that the stages read: the model's D, or H · V where ``stages_read`` is "input".
         heads: number of heads H.
         groups: heads of e and s, H % groups == 0.
         key_size: K, the expand size of a head.

@@ -1,0 +1,1 @@
+"""The built-in stages, one file each, found by their file names."""

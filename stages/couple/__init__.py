@@ -1,0 +1,1 @@
+"""Joint stages that see input, expand and shrink states together, after the three."""

@@ -1,0 +1,48 @@
+"""A projection of the input, with an activation, normalisation and scale.
+
+Equation: e_t = φ(W x_t)
+Source: arXiv:2006.16236, section 3.2; arXiv:2405.17383, section 3
+"""
+
+from typing import Literal
+
+from einops import rearrange
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from eos.stage import AbstractExpand, Activation, LayerContext, activate, option, options
+
+
+class LinearExpand(AbstractExpand):
+    """e_t = φ(W x_t), one vector of size K a head."""
+
+    @options
+    class Options:
+        """How the projection becomes e."""
+
+        activation: Activation = option("none", "φ, elementwise")
+        bias: bool = option(False, "a bias in the projection")
+        normalise: Literal["none", "l2"] = option("none", "l2: divide e by its length, after the activation")
+        scaled: bool = option(False, "divide e by √K")
+
+    options: Options
+
+    def __init__(self, options: Options, context: LayerContext) -> None:
+        super().__init__(options, context)
+        self.projection = nn.Linear(context.width, self.features, bias=options.bias)
+
+    @property
+    def features(self) -> int:
+        """G · K."""
+        return self.context.groups * self.context.key_size
+
+    def project(self, x: Tensor) -> Tensor:
+        """W x."""
+        z: Tensor = self.projection(x)
+        return z
+
+    def forward(self, z: Tensor) -> Tensor:
+        e = activate(self.options.activation, rearrange(z, "b t (g k) -> b t g k", g=self.context.groups))
+        if self.options.normalise == "l2":
+            e = F.normalize(e, dim=-1)
+        return e * self.context.key_size**-0.5 if self.options.scaled else e

@@ -1,0 +1,1 @@
+"""What happens to the memory between two steps."""

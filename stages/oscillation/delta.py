@@ -1,0 +1,36 @@
+"""The delta rule: what the memory holds under e is erased before the input is written there.
+
+Equation: ψ(m) = m − β_t k_t (k_tᵀ m), k_t = e_t / |e_t|, β_t = high · sigmoid(W x_t + b); e_t ← β_t e_t
+Source: arXiv:2406.06484, section 2.2; arXiv:2411.12537 (β up to 2: negative eigenvalues)
+"""
+
+from einops import repeat
+from torch import Tensor
+from torch.nn import functional as F
+
+from eos.record import Transition
+from eos.stage import AbstractOscillation, GateProjection, LayerContext, option, options
+
+
+class Delta(AbstractOscillation):
+    """The direction is always a unit vector, so that no erase makes the memory grow, whatever the expand stage."""
+
+    @options
+    class Options:
+        """The strength β of the write."""
+
+        high: float = option(1.0, "β_t < high; above 1 the memory's sign can flip along k_t", above=0, high=2)
+        bias: float = option(0.0, "b at the start", low=-10, high=10)
+
+    options: Options
+
+    def __init__(self, options: Options, context: LayerContext) -> None:
+        super().__init__(options, context)
+        self.logits = GateProjection(context.width, (context.heads,), bias=(options.bias, options.bias))
+
+    def forward(self, x: Tensor, e: Tensor) -> Transition:
+        beta = self.options.high * self.logits(x).sigmoid()[..., None]
+        k = F.normalize(e, dim=3)
+        if k.shape[2] > 1:
+            k = repeat(k, "b t g ... -> b t (g r) ...", r=self.context.heads // k.shape[2])
+        return Transition(erase=(-beta * k, k), gate=beta[..., None])

@@ -1,0 +1,48 @@
+"""A fixed or learned turn of every pair of entries at every step: relative positions inside the memory.
+
+Equation: m_p + i·m_{p+K/2} ← exp(−iθ_p) (m_p + i·m_{p+K/2}), θ_p = base^(−2p/K)
+Source: arXiv:2104.09864, section 3.2; arXiv:2307.09270, section 3.3
+"""
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from eos.record import Transition
+from eos.stage import AbstractOscillation, LayerContext, option, options
+
+
+class Rotation(AbstractOscillation):
+    """e and s both turned by +θ a step is a memory that turns by −θ."""
+
+    @options
+    class Options:
+        """The angles."""
+
+        base: float = option(10000.0, "θ_p = base^(−2p/K) radians a step", above=1, high=1e8, log=True)
+        learned: bool = option(False, "train θ, one of its own a head")
+        form: Literal["rotate", "cosine"] = option(
+            "rotate", "rotate: turn K/2 pairs (p, p + K/2); cosine: K pairs, e and s padded with zeros by couple = pad"
+        )
+
+    options: Options
+    theta: Tensor
+
+    @classmethod
+    def refuse(cls, options: Options, context: LayerContext) -> str | None:
+        odd = options.form == "rotate" and context.key_size % 2
+        return f"a rotation turns pairs: K must be even, got K = {context.key_size}" if odd else None
+
+    def __init__(self, options: Options, context: LayerContext) -> None:
+        super().__init__(options, context)
+        pairs = context.key_size // 2 if options.form == "rotate" else context.key_size
+        theta = options.base ** (-2 * torch.arange(pairs, dtype=torch.float64) / context.key_size)
+        if options.learned:
+            self.theta = nn.Parameter(theta.float().repeat(context.heads, 1))
+        else:
+            self.register_buffer("theta", theta[None], persistent=False)
+
+    def forward(self, x: Tensor, e: Tensor) -> Transition:
+        dtype = torch.promote_types(x.dtype, torch.float32)
+        return Transition(phase=-self.theta.to(dtype)[None, None])

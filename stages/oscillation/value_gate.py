@@ -1,0 +1,41 @@
+"""A data-dependent decay for every entry of V, as in gated element-wise recurrences.
+
+Equation: log o_t = log_sigmoid(W x_t + b) / τ over V; with the complement gate e_t ← (1 − o_t) ∘ e_t
+Source: arXiv:1611.01576, equation 5; arXiv:2311.04823, section 3.2 (real form)
+"""
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from eos.record import Transition
+from eos.stage import AbstractOscillation, GateProjection, LayerContext, option, options
+
+
+class ValueGate(AbstractOscillation):
+    """o_t in (0, 1)^V a head, with biases spread over V."""
+
+    @options
+    class Options:
+        """The gate's form and where its biases start."""
+
+        rank: int | None = option(None, "bottleneck of the projection; null means full rank", low=1, high=1024)
+        tau: float = option(1.0, "divides the log-decay; larger means slower", above=0, high=64, log=True)
+        gate: Literal["none", "complement"] = option("none", "what multiplies e: nothing, or 1 − o_t")
+        bias_low: float = option(1.0, "b of the first entry", low=-10, high=10)
+        bias_high: float = option(6.0, "b of the last entry", low=-10, high=10)
+
+    options: Options
+
+    def __init__(self, options: Options, context: LayerContext) -> None:
+        super().__init__(options, context)
+        shape = (context.heads, context.value_size)
+        bias = (options.bias_low, options.bias_high)
+        self.logits = GateProjection(context.width, shape, bias=bias, rank=options.rank)
+
+    def forward(self, x: Tensor, e: Tensor) -> Transition:
+        log_decay = F.logsigmoid(self.logits(x)) / self.options.tau
+        gate = -torch.expm1(log_decay)[..., None, :] if self.options.gate == "complement" else None
+        return Transition(value=log_decay, gate=gate)
