@@ -3,8 +3,10 @@
 import jaxtyping
 import pytest
 
+import tests.typecheck  # noqa: F401  (the hook below looks it up by name)
+
 # Before anything of eos is imported: annotations such as Float[Tensor, "B T H K"] become checks.
-_HOOK = jaxtyping.install_import_hook(["eos", "stages"], "beartype.beartype")
+_HOOK = jaxtyping.install_import_hook(["eos", "stages"], "tests.typecheck.checked")
 
 
 @pytest.fixture(scope="session", autouse=True)
