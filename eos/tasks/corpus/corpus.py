@@ -1,0 +1,158 @@
+"""A text made ready: read, cut into parts, turned into tokens once, and kept."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+import tokenizers
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+from eos.errors import DataError
+from eos.tasks.corpus.parts import PARTS, Survey, between_characters, cut, survey
+from eos.tasks.corpus.source import Source
+from eos.tasks.corpus.store import TokenFile, TokenWriter, read_text, stored, write_text
+from eos.tasks.corpus.tokenizer import AbstractTokenizer, ByteTokenizer, PairTokenizer, from_json
+
+_FORMAT = 1
+_BLOCK = 1 << 18
+_TOKENIZER = "tokenizer.json"
+_RECORD = "text.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Corpus:
+    """A text as tokens.
+
+    Arguments:
+        tokenizer: how it became tokens.
+        packed: whether documents follow each other, so that rows may hold a boundary.
+        summary: one line for the log.
+        files: the tokens of each part; none when only the tokenizer was restored.
+    """
+
+    tokenizer: AbstractTokenizer
+    packed: bool
+    summary: str
+    files: dict[str, TokenFile] = field(default_factory=dict)
+
+
+def make_corpus(source: Source, folder: Path, *, cache: Path, pairs: int | None, documents: bool) -> Corpus:
+    """Read a source and make it ready, or find it ready.
+
+    Arguments:
+        folder: the run's; the tokenizer is kept in it, and taken from it if it is there.
+        cache: keeps tokenizers and tokens between runs.
+        pairs: size of the vocabulary of byte pairs, or None for single bytes.
+        documents: whether the ends of documents mean anything; without, the text is one piece.
+
+    Raises:
+        DataError: the text is empty or not text, the cache cannot be written, or the run was made from another text.
+    """
+    found = survey(source)
+    record = _read_record(folder)
+    if record is not None and record["digest"] != found.digest:
+        was, now = str(record["digest"])[:12], found.digest[:12]
+        raise DataError(
+            f"the run in {folder} was made from a text of sha256 {was}…, and {source.description} has {now}…; "
+            "give it the text it was made from, or start a new run"
+        )
+    if record is not None:
+        tokenizer = _load_tokenizer(folder / _TOKENIZER)
+    else:
+        tokenizer = _make_tokenizer(source, found, cache=cache, pairs=pairs, documents=documents)
+
+    def fill(writers: dict[str, TokenWriter]) -> None:
+        for part, begins, data in _blocks(source, found, documents=documents, title="Making tokens"):
+            if begins:
+                writers[part].write(np.array([tokenizer.end_of_text], np.uint32))
+            writers[part].write(tokenizer.encode(data))
+
+    place = cache / "tokens" / _key(found.digest, tokenizer.to_json(), documents)
+    files = stored(place, parts=PARTS, vocabulary=tokenizer.vocabulary, fill=fill)
+    summary = (
+        f"{source.description}: {found.bytes:,} bytes in {len(found.sizes):,} document(s), sha256 {found.digest}; "
+        f"{tokenizer.vocabulary:,} token ids; tokens: {', '.join(f'{files[part].tokens:,} {part}' for part in PARTS)}"
+    )
+    packed = documents and len(found.sizes) > 1
+    if record is None:
+        write_text(folder / _TOKENIZER, tokenizer.to_json())
+        write_text(folder / _RECORD, json.dumps({"digest": found.digest, "packed": packed, "summary": summary}))
+    return Corpus(tokenizer=tokenizer, packed=packed, summary=summary, files=files)
+
+
+def restore_corpus(folder: Path) -> Corpus:
+    """What :func:`make_corpus` left in a run's folder: enough to encode and decode.
+
+    Raises:
+        DataError: the folder isn't that of a run on text.
+    """
+    record = _read_record(folder)
+    if record is None:
+        raise DataError(f"{folder} holds no {_RECORD}; name the folder of a run on text")
+    return Corpus(
+        tokenizer=_load_tokenizer(folder / _TOKENIZER), packed=bool(record["packed"]), summary=str(record["summary"])
+    )
+
+
+def _make_tokenizer(
+    source: Source, found: Survey, *, cache: Path, pairs: int | None, documents: bool
+) -> AbstractTokenizer:
+    if pairs is None:
+        return ByteTokenizer()
+    path = cache / "tokenizers" / f"{_key(found.digest, pairs, documents, tokenizers.__version__)}.json"
+    if path.exists():
+        return _load_tokenizer(path)
+    blocks = _blocks(source, found, documents=documents, title="Learning byte pairs")
+    tokenizer = PairTokenizer.train((data for part, _, data in blocks if part == "train"), vocabulary=pairs)
+    write_text(path, tokenizer.to_json())
+    return tokenizer
+
+
+def _blocks(source: Source, found: Survey, *, documents: bool, title: str) -> Iterator[tuple[str, bool, bytes]]:
+    """The text in handy blocks: (part, whether a document begins there, bytes), with a progress bar on a terminal."""
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    begun: set[str] = set()
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        bar = progress.add_task(title, total=found.bytes)
+        for part, piece in cut(source, found, documents=documents):
+            begins = documents or part not in begun
+            begun.add(part)
+            start = 0
+            while start < len(piece):
+                end = _block_end(piece, start)
+                yield part, begins and start == 0, piece[start:end]
+                progress.advance(bar, end - start)
+                start = end
+
+
+def _block_end(piece: bytes, start: int) -> int:
+    """Where a block that begins at ``start`` ends: after its last line, if it cannot hold the whole rest."""
+    limit = start + _BLOCK
+    if limit >= len(piece):
+        return len(piece)
+    after_line = piece.rfind(b"\n", start, limit) + 1
+    return after_line or between_characters(piece, limit)
+
+
+def _key(*parts: object) -> str:
+    return sha256(json.dumps([_FORMAT, *parts]).encode()).hexdigest()[:32]
+
+
+def _load_tokenizer(path: Path) -> AbstractTokenizer:
+    return from_json(read_text(path), path)
+
+
+def _read_record(folder: Path) -> dict[str, object] | None:
+    path = folder / _RECORD
+    if not path.exists():
+        return None
+    try:
+        record = json.loads(read_text(path))
+        return {key: record[key] for key in ("digest", "packed", "summary")}
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{path} is damaged ({error!r}); start a new run in another folder") from error

@@ -1,0 +1,112 @@
+"""How text becomes tokens and back, without loss: single bytes, or byte-level byte-pair encoding."""
+
+import json
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import tokenizers
+from tokenizers import models, pre_tokenizers, trainers
+
+from eos.errors import DataError
+
+Ids = npt.NDArray[np.uint32]
+_LONE_BYTE = re.compile("([\udc80-\udcff])")
+
+
+class AbstractTokenizer(ABC):
+    """Text to tokens and back. The last id is the end-of-text token, which no text contains.
+
+    Arguments:
+        pieces: the bytes of every token; the end-of-text token stands for none.
+    """
+
+    def __init__(self, pieces: list[bytes]) -> None:
+        self.pieces = [*pieces, b""]
+        self.vocabulary = len(self.pieces)
+        self.end_of_text = self.vocabulary - 1
+
+    @abstractmethod
+    def encode(self, data: bytes) -> Ids:
+        """The tokens of any bytes, so that their pieces joined are those bytes again."""
+
+    @abstractmethod
+    def to_json(self) -> str:
+        """What :func:`from_json` makes the same tokenizer of."""
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """The text of the tokens; bytes that are not UTF-8 (a character cut in two, say) become U+FFFD."""
+        return b"".join(self.pieces[i] for i in ids).decode("utf-8", "replace")
+
+
+class ByteTokenizer(AbstractTokenizer):
+    """Every byte is a token: ids 0 to 255, and 256 for the end of a text."""
+
+    def __init__(self) -> None:
+        super().__init__([bytes([byte]) for byte in range(256)])
+
+    def encode(self, data: bytes) -> Ids:
+        return np.frombuffer(data, np.uint8).astype(np.uint32)
+
+    def to_json(self) -> str:
+        return json.dumps({"model": {"type": "bytes"}})
+
+
+class PairTokenizer(AbstractTokenizer):
+    """Byte-level byte-pair encoding: frequent neighbours become one token (Sennrich et al., arXiv:1508.07909)."""
+
+    def __init__(self, model: tokenizers.Tokenizer) -> None:
+        ids = model.get_vocab()
+        byte_of = {sign: byte for byte, sign in enumerate(_signs())}
+        super().__init__([bytes(byte_of[sign] for sign in token) for token in sorted(ids, key=ids.__getitem__)])
+        self._model = model
+        self._id_of_byte = [ids[sign] for sign in _signs()]
+
+    @classmethod
+    def train(cls, texts: Iterable[bytes], *, vocabulary: int) -> "PairTokenizer":
+        """Learn at most ``vocabulary`` tokens, the 256 bytes and the end-of-text token among them."""
+        model = tokenizers.Tokenizer(models.BPE())
+        model.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        trainer = trainers.BpeTrainer(
+            vocab_size=vocabulary - 1,
+            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+            special_tokens=[],
+            show_progress=False,
+        )
+        model.train_from_iterator((text.decode("utf-8", "replace") for text in texts), trainer)
+        return cls(model)
+
+    def encode(self, data: bytes) -> Ids:
+        # A byte that isn't UTF-8 stands for itself; what lies between such bytes is text.
+        parts = _LONE_BYTE.split(data.decode("utf-8", "surrogateescape"))
+        ids: list[int] = []
+        for index, part in enumerate(parts):
+            if index % 2:
+                ids.append(self._id_of_byte[ord(part) - 0xDC00])
+            elif part:
+                ids.extend(self._model.encode(part, add_special_tokens=False).ids)
+        return np.array(ids, np.uint32)
+
+    def to_json(self) -> str:
+        return str(self._model.to_str())
+
+
+def from_json(text: str, origin: Path) -> AbstractTokenizer:
+    """The tokenizer that :meth:`AbstractTokenizer.to_json` wrote; ``origin`` is the file, for the message."""
+    try:
+        if json.loads(text)["model"]["type"] == "bytes":
+            return ByteTokenizer()
+        return PairTokenizer(tokenizers.Tokenizer.from_str(text))
+    # The library raises bare exceptions.
+    except Exception as error:
+        raise DataError(f"{origin} is not a tokenizer of this project: {error}") from error
+
+
+def _signs() -> list[str]:
+    """The character by which byte-level tokenizers write each byte: itself if printable, else one from U+0100 on."""
+    printable = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
+    rest = iter(range(0x100, 0x200))
+    return [chr(byte if byte in printable else next(rest)) for byte in range(256)]
