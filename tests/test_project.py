@@ -14,7 +14,7 @@ MODEL_NAMES = frozenset(
     """
     cosformer deltanet deltaproduct dss gla gsa hgrn hyena kda kimi lightnet linformer llama lru mamba megalodon metala
     mlstm performer retnet rwkv s4 s4d s5 slstm tnl tnn transnormer xlstm
-    """.split()  # noqa: SIM905
+    """.split()
 )
 STAGE_IMPORTS = {"torch", "einops", "eos.stage", "eos.record"}
 

@@ -6,19 +6,16 @@ Source: Shannon, Prediction and Entropy of Printed English, Bell System Technica
 
 import math
 from collections.abc import Iterator
-from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from eos.config import option, options
 from eos.errors import DataError, RecipeError
 from eos.tasks.corpus.corpus import Corpus, make_corpus, restore_corpus
-from eos.tasks.corpus.parts import PARTS
 from eos.tasks.corpus.source import open_source
 from eos.tasks.corpus.store import TokenArray
 from eos.tasks.task import IGNORED, AbstractTask, Batch, Counts, Split
@@ -63,20 +60,14 @@ class TextTask(AbstractTask):
     def prepare(self, folder: Path) -> None:
         chosen: TextTask.Options = self.options
         source = open_source(chosen.source, subset=chosen.subset, split=chosen.split, column=chosen.column)
-        corpus = make_corpus(
+        self._made = make_corpus(
             source,
             folder,
             cache=Path(chosen.cache).expanduser(),
             pairs=chosen.vocabulary if chosen.tokens == "bpe" else None,
             documents=chosen.documents,
+            length=self._length,
         )
-        for part in PARTS:
-            if (tokens := corpus.files[part].tokens) <= self._length:
-                raise DataError(
-                    f"the text is too short: the {part} part of {source.description} has {tokens} tokens, and one row "
-                    f"of task.length = {self._length} needs {self._length + 1}; name a longer text or a smaller length"
-                )
-        self._made = corpus
 
     def restore(self, folder: Path) -> None:
         self._made = restore_corpus(folder)
@@ -118,7 +109,8 @@ class TextTask(AbstractTask):
     def _batch(self, tokens: TokenArray, starts: list[int], scored: list[int] | None = None) -> Batch:
         windows = np.stack([tokens[start : start + self._length + 1] for start in starts])
         rows = torch.from_numpy(windows.astype(np.int64))
-        inputs, targets = rows[:, :-1].contiguous(), rows[:, 1:].contiguous()
+        # Copies: a single row sliced is contiguous already, and marking its targets would change its inputs.
+        inputs, targets = rows[:, :-1].clone(), rows[:, 1:].clone()
         for row, count in enumerate(scored or []):
             targets[row, :count] = IGNORED
         reset = inputs == self._corpus.tokenizer.end_of_text if self._corpus.packed else None
@@ -127,23 +119,12 @@ class TextTask(AbstractTask):
     def count(self, batch: Batch) -> Counts:
         asked = (batch.targets != IGNORED).cpu()
         targets, before = batch.targets.cpu()[asked].numpy(), batch.inputs.cpu()[asked].numpy()
-        sizes, begun_after_space, begun_after_word, ends_in_space = self._tables
+        pieces = self._corpus.tokenizer.measures
         # A word belongs to the token that holds its first byte: one after whitespace, or after nothing.
-        words = np.where(ends_in_space[before], begun_after_space[targets], begun_after_word[targets])
-        return Counts(targets=int(targets.size), bytes=int(sizes[targets].sum()), words=int(words.sum()))
-
-    @cached_property
-    def _tables(self) -> tuple[npt.NDArray[np.int64], ...]:
-        """Of every token: its bytes, the words begun in it after whitespace, and after a word; if it ends in space."""
-        pieces = self._corpus.tokenizer.pieces
-        words = [len(piece.split()) for piece in pieces]
-        continues = [bool(piece) and not piece[:1].isspace() for piece in pieces]
-        return (
-            np.array([len(piece) for piece in pieces]),
-            np.array(words),
-            np.array(words) - np.array(continues),
-            np.array([not piece or piece[-1:].isspace() for piece in pieces]),
+        words = np.where(
+            pieces.ends_in_space[before], pieces.words_after_space[targets], pieces.words_after_word[targets]
         )
+        return Counts(targets=int(targets.size), bytes=int(pieces.bytes[targets].sum()), words=int(words.sum()))
 
     def metrics(self, nats: float, counts: Counts) -> dict[str, float]:
         return {

@@ -40,7 +40,9 @@ class Corpus:
     files: dict[str, TokenFile] = field(default_factory=dict)
 
 
-def make_corpus(source: Source, folder: Path, *, cache: Path, pairs: int | None, documents: bool) -> Corpus:
+def make_corpus(
+    source: Source, folder: Path, *, cache: Path, pairs: int | None, documents: bool, length: int
+) -> Corpus:
     """Read a source and make it ready, or find it ready.
 
     Arguments:
@@ -48,9 +50,11 @@ def make_corpus(source: Source, folder: Path, *, cache: Path, pairs: int | None,
         cache: keeps tokenizers and tokens between runs.
         pairs: size of the vocabulary of byte pairs, or None for single bytes.
         documents: whether the ends of documents mean anything; without, the text is one piece.
+        length: tokens of a row; every part must hold one row and the token after it.
 
     Raises:
-        DataError: the text is empty or not text, the cache cannot be written, or the run was made from another text.
+        DataError: the text is empty, too short or not text, the cache cannot be written, or the run was made from
+            another text.
     """
     found = survey(source)
     record = _read_record(folder)
@@ -73,6 +77,12 @@ def make_corpus(source: Source, folder: Path, *, cache: Path, pairs: int | None,
 
     place = cache / "tokens" / _key(found.digest, tokenizer.to_json(), documents)
     files = stored(place, parts=PARTS, vocabulary=tokenizer.vocabulary, fill=fill)
+    for part in PARTS:
+        if (tokens := files[part].tokens) <= length:
+            raise DataError(
+                f"the text is too short: the {part} part of {source.description} has {tokens} tokens, and one row of "
+                f"task.length = {length} needs {length + 1}; name a longer text or a smaller length"
+            )
     summary = (
         f"{source.description}: {found.bytes:,} bytes in {len(found.sizes):,} document(s), sha256 {found.digest}; "
         f"{tokenizer.vocabulary:,} token ids; tokens: {', '.join(f'{files[part].tokens:,} {part}' for part in PARTS)}"

@@ -4,6 +4,8 @@ import json
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +19,23 @@ Ids = npt.NDArray[np.uint32]
 _LONE_BYTE = re.compile("([\udc80-\udcff])")
 
 
+@dataclass(frozen=True, kw_only=True)
+class Measures:
+    """What every token of a vocabulary stands for, by its id.
+
+    Arguments:
+        bytes: how many.
+        words_after_space: words that begin in it when whitespace or nothing comes before it.
+        words_after_word: the same when a word comes before it.
+        ends_in_space: whether a word may begin right after it.
+    """
+
+    bytes: npt.NDArray[np.int64]
+    words_after_space: npt.NDArray[np.int64]
+    words_after_word: npt.NDArray[np.int64]
+    ends_in_space: npt.NDArray[np.bool_]
+
+
 class AbstractTokenizer(ABC):
     """Text to tokens and back. The last id is the end-of-text token, which no text contains.
 
@@ -28,6 +47,18 @@ class AbstractTokenizer(ABC):
         self.pieces = [*pieces, b""]
         self.vocabulary = len(self.pieces)
         self.end_of_text = self.vocabulary - 1
+
+    @cached_property
+    def measures(self) -> Measures:
+        """Bytes and words of every token; words are what whitespace (of ASCII) separates."""
+        words = np.array([len(piece.split()) for piece in self.pieces])
+        continues = np.array([bool(piece) and not piece[:1].isspace() for piece in self.pieces])
+        return Measures(
+            bytes=np.array([len(piece) for piece in self.pieces]),
+            words_after_space=words,
+            words_after_word=words - continues,
+            ends_in_space=np.array([not piece or piece[-1:].isspace() for piece in self.pieces]),
+        )
 
     @abstractmethod
     def encode(self, data: bytes) -> Ids:
