@@ -16,6 +16,7 @@ _HOMES = {
     "step": "eos.engine",
     "plan": "eos.engine",
     "EOSLayer": "eos.layer",
+    "EOSMixer": "eos.config",
     "build": "eos.compose",
 }
 __all__ = list(_HOMES)

@@ -259,7 +259,7 @@ class ModelRecipe:
     layers: int = option(6, "number of blocks L", low=1)
     width: int = option(256, "model width D", low=1)
     mixers: dict[str, Mixer] = option(description="named mixers")
-    layout: list[str] | dict[str, str] = option(
+    layout: list[str] | dict[str | float, str] = option(
         description="[a, a, b] cycled over depth, {first: a, rest: b}, or {0.5: a, 1.0: b} by fraction of depth"
     )
     channel_mixer: ChannelMixer = option(ChannelMixer(), "the feed-forward part of every block")

@@ -1,0 +1,134 @@
+"""From x to what the engine runs: the projection of i, the stages, and the short convolutions between."""
+
+from collections.abc import Iterator
+from functools import reduce
+from operator import mul
+from typing import Any
+
+import torch
+from einops import rearrange
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from eos.config import EOSMixer, StageRecipe, checked
+from eos.errors import CompositionError
+from eos.layer.convolution import CausalConvolution
+from eos.layer.denominator import States, with_ones
+from eos.record import Transition
+from eos.registry import stage
+from eos.stage import AbstractCouple, AbstractExpand, AbstractShrink, LayerContext, activate
+
+Pasts = dict[str, Tensor]
+
+
+def stage_recipes(mixer: EOSMixer) -> Iterator[tuple[str, StageRecipe]]:
+    """Every stage of a mixer with its kind, in the order they act."""
+    yield "expand", mixer.expand
+    yield from (("oscillation", recipe) for recipe in mixer.oscillation)
+    yield "shrink", mixer.shrink
+    if mixer.couple is not None:
+        yield "couple", mixer.couple
+
+
+def build_stage(kind: str, recipe: StageRecipe, context: LayerContext) -> Any:
+    """The stage of this name, built.
+
+    Raises:
+        RecipeError: an unknown name, or an option that is unknown or out of range.
+        CompositionError: the stage refuses to stand here.
+    """
+    found = stage(kind, recipe.name).load()
+    options = checked(found.Options, recipe.options, f"{kind} stage {recipe.name!r}")
+    if reason := found.refuse(options, context):
+        raise CompositionError(f"{kind} stage {recipe.name!r}: {reason}")
+    return found(options, context)
+
+
+def make_context(
+    mixer: EOSMixer, width: int, *, layer: int, layers: int, shared: dict[str, nn.Parameter] | None
+) -> LayerContext:
+    """The sizes of a mixer's heads in a model of this width.
+
+    Raises:
+        CompositionError: sizes that do not divide.
+    """
+    heads, groups = mixer.heads, mixer.groups or mixer.heads
+    if heads % groups:
+        raise CompositionError(f"heads = {heads} must be a multiple of groups = {groups}")
+    key = mixer.key_size or _share(width, mixer.key_ratio, heads, "key")
+    value = mixer.value_size or _share(width, mixer.value_ratio, heads, "value")
+    return LayerContext(
+        layer=layer,
+        layers=layers,
+        width=heads * value if mixer.stages_read == "input" else width,
+        heads=heads,
+        groups=groups,
+        key_size=key,
+        value_size=value,
+        shared={} if shared is None else shared,
+    )
+
+
+def _share(width: int, ratio: float, heads: int, name: str) -> int:
+    whole = width * ratio
+    size = round(whole / heads)
+    if size < 1 or abs(size * heads - whole) > 1e-6:
+        raise CompositionError(
+            f"{heads} heads do not divide {name}_ratio · width = {whole:g}; choose other heads or a {name}_size"
+        )
+    return size
+
+
+class Composition(nn.Module):
+    """The stages of one layer."""
+
+    def __init__(self, mixer: EOSMixer, width: int, context: LayerContext) -> None:
+        super().__init__()
+        self.mixer = mixer
+        self.context = context
+        channels = context.heads * context.value_size
+        self.input = nn.Linear(width, channels, bias=mixer.bias)
+        self.expand: AbstractExpand = build_stage("expand", mixer.expand, context)
+        self.oscillation = nn.ModuleList(build_stage("oscillation", recipe, context) for recipe in mixer.oscillation)
+        self.shrink: AbstractShrink = build_stage("shrink", mixer.shrink, context)
+        self.couple: AbstractCouple | None = (
+            None if mixer.couple is None else build_stage("couple", mixer.couple, context)
+        )
+        self.convolutions = nn.ModuleDict()
+        if mixer.short_convolution is not None:
+            features = {"input": channels, "expand": self.expand.features, "shrink": self.shrink.features}
+            for target in mixer.short_convolution.targets:
+                if features[target]:
+                    self.convolutions[target] = CausalConvolution(mixer.short_convolution, features[target])
+
+    def pasts(self, batch: int, *, device: torch.device | None, dtype: torch.dtype | None) -> Pasts:
+        """Empty pasts of the short convolutions."""
+        pasts = {}
+        for target, convolution in self.convolutions.items():
+            assert isinstance(convolution, CausalConvolution)
+            pasts[target] = torch.zeros(batch, *convolution.shape, device=device, dtype=dtype)
+        return pasts
+
+    def forward(
+        self, x: Float[Tensor, "B T D"], *, reset: Bool[Tensor, "B T"] | None, pasts: Pasts | None
+    ) -> tuple[States, Float[Tensor, "B T H V"]]:
+        """What the engine runs, and i by itself; ``pasts`` is moved on in place."""
+
+        def convolve(target: str, z: Tensor) -> Tensor:
+            if target not in self.convolutions:
+                return z
+            z, past = self.convolutions[target](z, reset=reset, past=None if pasts is None else pasts[target])
+            if pasts is not None:
+                pasts[target] = past
+            return z
+
+        i = activate(self.mixer.input_activation, convolve("input", self.input(x)))
+        read = i if self.mixer.stages_read == "input" else x
+        e = self.expand(convolve("expand", self.expand.project(read)))
+        transition = reduce(mul, [oscillate(read, e) for oscillate in self.oscillation], Transition())
+        s = self.shrink(convolve("shrink", self.shrink.project(read)), e, transition)
+        i = rearrange(i, "b t (h v) -> b t h v", h=self.context.heads)
+        if self.couple is not None:
+            i, e, s = self.couple(i, e, s)
+        states = States(i, e, s, transition)
+        return (states if self.mixer.denominator is None else with_ones(states)), i

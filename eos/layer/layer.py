@@ -1,0 +1,118 @@
+"""The EOS layer."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from eos import engine
+from eos.config import EOSMixer
+from eos.errors import CompositionError
+from eos.layer.composition import Composition, Pasts, make_context
+from eos.layer.denominator import States, divide
+from eos.layer.mixer import AbstractCache, AbstractMixer
+from eos.layer.readout import Readout
+from eos.layer.refuse import refuse
+from eos.record import Memory, Recurrence
+
+
+@dataclass(kw_only=True)
+class EOSCache(AbstractCache):
+    """The memory after the last token, None before the first, and the pasts of the short convolutions."""
+
+    memory: Memory | None
+    pasts: Pasts
+
+    def tensors(self) -> Iterator[Tensor]:
+        yield from self.pasts.values()
+        if self.memory is not None:
+            yield self.memory.value
+            if self.memory.log_scale is not None:
+                yield self.memory.log_scale
+
+
+class EOSLayer(AbstractMixer):
+    """A token mixer composed of Expand, Oscillation and Shrink stages.
+
+        i = φ(W_i x);  m_t = ψ(o_t, m_{t-1}) + e_t i_tᵀ;  y_t = m_tᵀ s_t;  output = W_o (norm(y + D ∘ i) ∘ gate(x))
+
+    Arguments:
+        mixer: the stages and the layer's options.
+        width: model width D.
+        layer: index of the layer, 0 ≤ layer < layers.
+        layers: number of layers L of the model, for schedules over depth and for the output's initial scale.
+        shared: the store of parameters that all layers share; give every layer of a model the same.
+
+    Raises:
+        RecipeError: an unknown stage or option.
+        CompositionError: a composition that makes no sense, with the reason.
+    """
+
+    def __init__(
+        self,
+        mixer: EOSMixer,
+        width: int,
+        *,
+        layer: int = 0,
+        layers: int = 1,
+        shared: dict[str, nn.Parameter] | None = None,
+    ) -> None:
+        super().__init__()
+        if reason := refuse(mixer, width):
+            raise CompositionError(reason)
+        context = make_context(mixer, width, layer=layer, layers=layers, shared=shared)
+        heads, values = context.heads, context.value_size
+        self.mixer = mixer
+        self.composition = Composition(mixer, width, context)
+        self.skip = nn.Parameter(torch.ones(heads, values)) if mixer.skip else None
+        self.readout = Readout(mixer.output, width=width, heads=heads, values=values, layers=layers, bias=mixer.bias)
+
+    def cache(self, batch: int, *, device: torch.device | None = None, dtype: torch.dtype | None = None) -> EOSCache:
+        """An empty cache for decoding ``batch`` rows; its size does not grow."""
+        return EOSCache(memory=None, pasts=self.composition.pasts(batch, device=device, dtype=dtype))
+
+    def record(self, x: Float[Tensor, "B T D"], *, reset: Bool[Tensor, "B T"] | None = None) -> Recurrence:
+        """What the engine runs for x: what ``eos.plan`` explains."""
+        states, _ = self.composition(x, reset=reset, pasts=None)
+        return _recurrence(states, reset, None)
+
+    def forward(
+        self, x: Float[Tensor, "B T D"], *, reset: Bool[Tensor, "B T"] | None = None, cache: AbstractCache | None = None
+    ) -> Float[Tensor, "B T D"]:
+        """Mix x; with a cache, continue what earlier calls saw and move the cache on."""
+        if cache is not None and not isinstance(cache, EOSCache):
+            raise TypeError(f"an EOS layer takes the cache of its own cache(), got {type(cache).__name__}")
+        states, i = self.composition(x, reset=reset, pasts=None if cache is None else cache.pasts)
+        record = _recurrence(states, reset, None if cache is None else cache.memory)
+        y = self._run(record, cache)
+        if self.skip is not None:
+            y = y + self.skip * i
+        output: Tensor = self.readout(y, x)
+        return output
+
+    def _run(self, record: Recurrence, cache: EOSCache | None) -> Tensor:
+        """y, divided by its denominator where the mixer has one."""
+        denominator = self.mixer.denominator
+        traced = denominator is not None and record.transition.stabilise == "max"
+        trace = None
+        if cache is not None and record.sizes["T"] == 1:
+            y, memory = engine.step(record)
+            if traced and memory.log_scale is not None:
+                trace = memory.log_scale[:, None]
+        elif traced:
+            y, memory, trace = engine.scan(record, trace=True)
+        else:
+            y, memory = engine.scan(record)
+        if cache is not None:
+            cache.memory = memory
+        if denominator is None:
+            return y
+        return divide(y, self.composition.context.value_size, floor=denominator.floor, log_scale=trace)
+
+
+def _recurrence(states: States, reset: Tensor | None, memory: Memory | None) -> Recurrence:
+    return Recurrence(
+        input=states.i, expand=states.e, shrink=states.s, transition=states.transition, memory=memory, reset=reset
+    )

@@ -1,0 +1,49 @@
+"""From the engine's y to the layer's output: norm, gate and projection."""
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from eos.config import Output, OutputGate
+from eos.layer.norm import make_norm
+from eos.layer.projection import output_projection
+from eos.stage import activate
+
+
+class Gate(nn.Module):
+    """y ∘ φ(W x), W of full rank or through a bottleneck."""
+
+    def __init__(self, options: OutputGate, width: int, channels: int) -> None:
+        super().__init__()
+        self.activation = options.activation
+        if options.rank is None:
+            self.projection: nn.Module = nn.Linear(width, channels, bias=False)
+        else:
+            down = nn.Linear(width, options.rank, bias=False)
+            self.projection = nn.Sequential(down, nn.Linear(options.rank, channels, bias=False))
+
+    def forward(self, y: Float[Tensor, "B T H V"], x: Float[Tensor, "B T D"]) -> Float[Tensor, "B T H V"]:
+        """Gate y by x."""
+        return y * activate(self.activation, self.projection(x)).view_as(y)
+
+
+class Readout(nn.Module):
+    """W_o of y, normalised head by head or as a whole, and gated by a projection of the layer's input."""
+
+    def __init__(self, options: Output, *, width: int, heads: int, values: int, layers: int, bias: bool) -> None:
+        super().__init__()
+        channels = heads * values
+        self.per_head = options.per_head
+        self.norm = make_norm(options.norm, values if options.per_head else channels)
+        self.gate = None if options.gate is None else Gate(options.gate, width, channels)
+        self.gate_first = options.gate is not None and options.gate.position == "before_norm"
+        self.output = output_projection(channels, width, layers=layers, bias=bias)
+
+    def forward(self, y: Float[Tensor, "B T H V"], x: Float[Tensor, "B T D"]) -> Float[Tensor, "B T D"]:
+        """The layer's output; x gates y."""
+        if self.gate is not None and self.gate_first:
+            y = self.gate(y, x)
+        y = self.norm(y if self.per_head else y.flatten(2)).view_as(y)
+        if self.gate is not None and not self.gate_first:
+            y = self.gate(y, x)
+        output: Tensor = self.output(y.flatten(2))
+        return output

@@ -1,0 +1,50 @@
+"""The one predicate for compositions that make no sense."""
+
+import torch
+
+from eos.config import EOSMixer, SoftmaxMixer
+from eos.errors import CompositionError, RecordError
+from eos.layer.composition import Composition, make_context, stage_recipes
+from eos.record import Recurrence
+
+#: Distinct from one another and from 1, so that every axis of the dummy tensors is told apart.
+ROWS, STEPS = 2, 3
+
+
+def refuse(mixer: EOSMixer | SoftmaxMixer, width: int) -> str | None:
+    """Why these stages and sizes cannot stand together in a model of this width, or None.
+
+    The stages are built on the meta device, which holds shapes and no numbers, and run on a dummy x: what a stage,
+    the product of transitions or the record refuses is the answer. No rule is listed here a second time.
+
+    Raises:
+        RecipeError: an unknown stage or option, which is no matter of composition.
+    """
+    if isinstance(mixer, SoftmaxMixer):
+        return _refuse_softmax(mixer, width)
+    try:
+        context = make_context(mixer, width, layer=0, layers=1, shared=None)
+        with torch.device("meta"), torch.no_grad():
+            states, _ = Composition(mixer, width, context)(torch.empty(ROWS, STEPS, width), reset=None, pasts=None)
+            Recurrence(input=states.i, expand=states.e, shrink=states.s, transition=states.transition)
+    except (CompositionError, RecordError) as error:
+        return f"{_stages(mixer)} cannot stand together: {error}"
+    return None
+
+
+def _refuse_softmax(mixer: SoftmaxMixer, width: int) -> str | None:
+    if width % mixer.heads:
+        return f"heads = {mixer.heads} do not divide the width {width}"
+    if mixer.heads % (mixer.groups or mixer.heads):
+        return f"heads = {mixer.heads} must be a multiple of groups = {mixer.groups}"
+    size = width // mixer.heads
+    if mixer.rope and size % 2:
+        return f"rotary positions turn pairs: width / heads must be even, got {size}"
+    return None
+
+
+def _stages(mixer: EOSMixer) -> str:
+    names: dict[str, list[str]] = {}
+    for kind, recipe in stage_recipes(mixer):
+        names.setdefault(kind, []).append(recipe.name)
+    return " ".join(f"{kind}={'+'.join(stages)}" for kind, stages in names.items())

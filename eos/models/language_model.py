@@ -1,0 +1,86 @@
+"""The causal language model."""
+
+from dataclasses import dataclass
+
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from eos.config import ModelRecipe
+from eos.errors import RecipeError
+from eos.layer import AbstractCache
+from eos.layer.norm import make_norm
+from eos.models.block import Block
+from eos.models.layout import resolve_layout
+
+
+@dataclass(frozen=True)
+class Cache:
+    """The decoding state of every layer; a forward pass that gets it reads it and moves it on."""
+
+    layers: tuple[AbstractCache, ...]
+
+    @property
+    def bytes(self) -> int:
+        """How much memory it takes now."""
+        return sum(layer.bytes for layer in self.layers)
+
+
+class LanguageModel(nn.Module):
+    """Embedding, blocks, final norm and head.
+
+    Embeddings (and an untied head) start from N(0, initial_std²), projections from U(−1/√n, 1/√n) with n their input
+    size, those that end a residual branch 1/√(2L) as large; every stage starts its own parameters.
+
+    Arguments:
+        recipe: what to build.
+        vocabulary: number of tokens, ≥ 1.
+
+    Raises:
+        RecipeError: a layout, stage or option that is not allowed.
+    """
+
+    def __init__(self, recipe: ModelRecipe, vocabulary: int) -> None:
+        super().__init__()
+        if vocabulary < 1:
+            raise RecipeError(f"a vocabulary has at least one token, got {vocabulary}")
+        self.recipe = recipe
+        self.vocabulary = vocabulary
+        shared: dict[str, nn.Parameter] = {}
+        self.embedding = nn.Embedding(vocabulary, recipe.width)
+        nn.init.normal_(self.embedding.weight, std=recipe.initial_std)
+        self.dropout = nn.Dropout(recipe.dropout)
+        self.blocks = nn.ModuleList(
+            Block(recipe, recipe.mixers[name], layer=layer, shared=shared)
+            for layer, name in enumerate(resolve_layout(recipe))
+        )
+        self.norm = make_norm(recipe.norm, recipe.width, recipe.norm_eps)
+        self.head: nn.Linear | None = None
+        if not recipe.tied:
+            self.head = nn.Linear(recipe.width, vocabulary, bias=False)
+            nn.init.normal_(self.head.weight, std=recipe.initial_std)
+
+    def cache(self, batch: int) -> Cache:
+        """An empty decoding cache for ``batch`` rows."""
+        like = self.embedding.weight
+        caches = []
+        for block in self.blocks:
+            assert isinstance(block, Block)
+            caches.append(block.mixer.cache(batch, device=like.device, dtype=like.dtype))
+        return Cache(tuple(caches))
+
+    def forward(
+        self, tokens: Int[Tensor, "B T"], *, reset: Bool[Tensor, "B T"] | None = None, cache: Cache | None = None
+    ) -> Float[Tensor, "B T vocabulary"]:
+        """The logits of the token after each of these.
+
+        Arguments:
+            tokens: in 0 ≤ token < vocabulary.
+            reset: true where a new document begins: nothing before it is seen from there on.
+            cache: from :meth:`cache`; the tokens then continue what earlier calls saw. T may be 1 or more.
+        """
+        x = self.dropout(self.embedding(tokens))
+        for index, block in enumerate(self.blocks):
+            x = block(x, reset=reset, cache=None if cache is None else cache.layers[index])
+        weight = self.embedding.weight if self.head is None else self.head.weight
+        return F.linear(self.norm(x), weight)

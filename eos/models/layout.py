@@ -1,0 +1,38 @@
+"""Which mixer stands in which layer."""
+
+from eos.config import ModelRecipe
+from eos.errors import RecipeError, unknown
+
+FORMS = "[a, a, b] cycled over depth, {first: a, rest: b}, or {0.5: a, 1.0: b} by fraction of depth"
+
+
+def resolve_layout(recipe: ModelRecipe) -> list[str]:
+    """The name of the mixer of every layer.
+
+    Raises:
+        RecipeError: a layout of another form, or one that names an unknown mixer.
+    """
+    names = _names(recipe.layout, recipe.layers)
+    for name in recipe.layout if isinstance(recipe.layout, list) else recipe.layout.values():
+        if name not in recipe.mixers:
+            raise RecipeError(unknown("mixer in layout", name, recipe.mixers))
+    return names
+
+
+def _names(layout: list[str] | dict[str | float, str], layers: int) -> list[str]:
+    if not layout:
+        raise RecipeError(f"an empty layout; allowed is {FORMS}")
+    if isinstance(layout, list):
+        return [layout[layer % len(layout)] for layer in range(layers)]
+    if set(layout) == {"first", "rest"}:
+        return [layout["first"]] + [layout["rest"]] * (layers - 1)
+    try:
+        parts = sorted((float(stop), name) for stop, name in layout.items())
+    except ValueError:
+        raise RecipeError(f"a layout with keys {', '.join(map(str, layout))}; allowed is {FORMS}") from None
+    if not parts[0][0] > 0 or parts[-1][0] != 1:
+        raise RecipeError(f"fractions of depth must be > 0 and end with 1.0, got {[stop for stop, _ in parts]}")
+    names: list[str] = []
+    for stop, name in parts:
+        names += [name] * (round(stop * layers) - len(names))
+    return names
