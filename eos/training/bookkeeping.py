@@ -1,0 +1,178 @@
+"""What happens between two steps: a row of the log, a validation, a stop, a checkpoint; in this order."""
+
+import math
+from typing import Any
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+from eos.errors import RunError
+from eos.models import save_weights
+from eos.tasks.task import AbstractTask
+from eos.training.data import to_device
+from eos.training.evaluation import evaluate, summed_nats
+from eos.training.files import replacing
+from eos.training.folder import RunFolder
+from eos.training.guard import first_not_finite
+from eos.training.log import MetricsLog
+from eos.training.module import TrainingModule
+from eos.training.report import AbstractReport
+from eos.training.stopping import EvaluationAbandoned, StopRequest
+
+
+class Bookkeeping(Callback):
+    """Keeps a run's folder so that the run can be killed at any moment and go on.
+
+    What a checkpoint refers to (rows of the log, the best weights) is on disk before it; what it no longer refers to
+    is deleted after it.
+    """
+
+    def __init__(
+        self,
+        folder: RunFolder,
+        task: AbstractTask,
+        *,
+        module: TrainingModule,
+        stop: StopRequest,
+        report: AbstractReport,
+    ) -> None:
+        self._folder = folder
+        self._task = task
+        self._module = module
+        self._options = module.training_options
+        self._log: MetricsLog | None = None
+        self._stop = stop
+        self._report = report
+        self._rate_since: tuple[float, int] | None = None
+        self._saved_step: int | None = None
+
+    @property
+    def metrics_log(self) -> MetricsLog:
+        """The run's log; open from the start of training to :meth:`close`."""
+        assert self._log is not None
+        return self._log
+
+    def close(self) -> None:
+        """Close the log."""
+        if self._log is not None:
+            self._log.close()
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """The checkpoint is loaded: open the log where it stood."""
+        state = self._module.state
+        self._log = MetricsLog(self._folder.metrics, length=state.log_bytes, seconds=state.seconds)
+        self._saved_step = state.step or None
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Catch signals, and do what a stopped run had left to do at its step."""
+        self._stop.listen()
+        state = self._module.state
+        if self._validation_due() and state.validated_step != state.step:
+            self.validate()
+            self._save(trainer)
+        trainer.should_stop = self._is_over()
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        """Time the steps from one row of the log to the next, without what lies between."""
+        if self._rate_since is None:
+            self._rate_since = (self._module.clock.seconds(), self._module.state.tokens)
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """A row of the log, a validation, a stop, a checkpoint, where they are due."""
+        module, options = self._module, self._options
+        step = module.state.step
+        if step % options.log_every == 0:
+            self._write_row()
+        improved = self._validation_due() and self.validate()
+        trainer.should_stop = self._is_over()
+        if improved or trainer.should_stop or step == module.steps or step % options.checkpoint_every == 0:
+            self._save(trainer)
+        self._report.step(step=step, used=module.share_used(), seconds=module.clock.seconds())
+
+    def validate(self) -> bool:
+        """Validate this step and keep its weights if none was better; whether that is so. A stop gives it up."""
+        module, options, state = self._module, self._options, self._module.state
+        self._refuse_lost_steps()
+        try:
+            found = evaluate(
+                module.model,
+                self._task,
+                "validation",
+                rows=options.evaluation_rows,
+                precision=options.precision,
+                tokens=options.validation_tokens,
+                each=self._between_batches,
+            )
+        except EvaluationAbandoned:
+            return False
+        values = {f"validation/{name}": value for name, value in found.metrics.items()}
+        self.metrics_log.write(step=state.step, seconds=module.clock.seconds(), values=values)
+        self._report.evaluated("validation", state.step, found.metrics)
+        state.validated_step = state.step
+        # A loss that is not a number is not better than any.
+        if not (math.isfinite(found.loss) and (state.best_loss is None or found.loss < state.best_loss)):
+            state.stale += 1
+            return False
+        state.best_step, state.best_loss, state.stale = state.step, found.loss, 0
+        with replacing(self._folder.best(state.step)) as temporary:
+            save_weights(module.model, temporary)
+        return True
+
+    def _between_batches(self, targets: int) -> None:
+        self._stop.abandon_evaluation()
+        self._report.evaluating("validation", targets)
+
+    def _validation_due(self) -> bool:
+        every, step = self._options.validate_every, self._module.state.step
+        return every is not None and step > 0 and step % every == 0
+
+    def _is_over(self) -> bool:
+        """Whether training ends here, by a signal, by time or by patience; the trainer counts the steps."""
+        options, module = self._options, self._module
+        return (
+            self._stop.signal is not None
+            or (options.minutes is not None and module.clock.seconds() >= 60 * options.minutes)
+            or (options.patience is not None and module.state.stale >= options.patience)
+        )
+
+    def _write_row(self) -> None:
+        module = self._module
+        self._refuse_lost_steps()
+        nats, counts = module.take_loss()
+        seconds = module.clock.seconds()
+        values = {f"train/{name}": value for name, value in self._task.metrics(nats, counts).items()}
+        values["train/learning_rate"] = module.learning_rate
+        values["train/gradient_norm"] = module.gradient_norm()
+        assert self._rate_since is not None
+        began, tokens = self._rate_since
+        values["train/tokens_per_second"] = (module.state.tokens - tokens) / (seconds - began)
+        self._rate_since = None
+        self.metrics_log.write(step=module.state.step, seconds=seconds, values=values)
+        self._report.row(values)
+
+    def _save(self, trainer: Trainer) -> None:
+        state = self._module.state
+        self._refuse_lost_steps()
+        self.metrics_log.synchronise()
+        state.log_bytes = self.metrics_log.length
+        trainer.save_checkpoint(self._folder.last)
+        self._saved_step = state.step
+        self._folder.forget_best_but(state.best_step)
+
+    def _refuse_lost_steps(self) -> None:
+        """Raise when a step was not finite; its batch is computed again to find out where that began."""
+        module, options = self._module, self._options
+        lost = module.lost_steps()
+        if not lost:
+            return
+        good = module.state.step - lost
+        batch = to_device(self._task.train_batch(options.seed, good, options.rows), module.device)
+        place = first_not_finite(module.model, lambda: summed_nats(module.model, batch, options.precision))
+        seen = (
+            "loss or gradient are not finite, though they are when repeated" if place is None else f"{place} not finite"
+        )
+        saved = "nothing was saved"
+        if self._saved_step is not None:
+            saved = f"the last good checkpoint is {self._folder.last} (step {self._saved_step})"
+        raise RunError(f"step {good + 1}: {seen}; {saved}. Lower training.learning_rate or training.clip.")

@@ -1,0 +1,66 @@
+"""What a training recipe may say."""
+
+from typing import Literal
+
+from pydantic import model_validator
+
+from eos.config import option, options
+
+Schedule = Literal["cosine", "inverse_sqrt", "constant"]
+Precision = Literal["float32", "bfloat16"]
+Device = Literal["auto", "cpu", "cuda"]
+
+
+@options
+class TrainingOptions:
+    """How a model is trained: budget, optimiser, evaluation, checkpoints, machine.
+
+    The budget is ``steps``, ``tokens`` or ``minutes``; with ``minutes`` beside one of the others, training ends at
+    whichever comes first. Learning rates follow the share of the budget that is used up (the larger share where there
+    are two), so that the schedule always completes. Numbers of a run repeat exactly from its seed on one machine,
+    unless ``minutes`` is set: then the learning rate depends on the speed of the machine.
+    """
+
+    steps: int | None = option(None, "optimiser steps; null where tokens or minutes say when to stop", low=1)
+    tokens: int | None = option(None, "tokens to train on, rounded up to whole steps", low=1)
+    minutes: float | None = option(None, "wall-clock time of training, validations included", above=0)
+    rows: int = option(32, "sequences a step", low=1)
+    accumulate: int = option(1, "parts that a step's rows are computed in, one after the other: saves memory", low=1)
+
+    learning_rate: float = option(1e-3, "peak learning rate", above=0, high=10, log=True)
+    schedule: Schedule = option("cosine", "how the learning rate falls after the warm-up")
+    warmup: float = option(0.05, "share of the budget in which the learning rate rises linearly", low=0, high=0.99)
+    final: float = option(0.1, "the learning rate never falls below this share of its peak", low=0, high=1)
+    beta1: float = option(0.9, "decay of the mean of gradients", low=0, high=0.9999)
+    beta2: float = option(0.95, "decay of the mean of squared gradients", low=0, high=0.99999)
+    epsilon: float = option(1e-8, "added to the root of the mean square", above=0)
+    weight_decay: float = option(0.1, "decoupled weight decay of matrices", low=0, high=10)
+    decay_embeddings: bool = option(False, "embeddings decay too")
+    clip: float | None = option(1.0, "gradients are scaled down to this norm; null means never", above=0)
+
+    validate_every: int | None = option(None, "steps between validations; null means at the end only", low=1)
+    validation_tokens: int | None = option(262144, "tokens of a validation during training; null means all", low=1)
+    evaluation_tokens: int | None = option(None, "tokens of the last validation and the test; null means all", low=1)
+    evaluation_rows: int = option(32, "sequences evaluated at once", low=1)
+    patience: int | None = option(
+        None, "stop after this many validations without a better one; null means never", low=1
+    )
+    checkpoint_every: int = option(500, "steps between checkpoints", low=1)
+    log_every: int = option(20, "steps between rows of metrics.csv", low=1)
+
+    seed: int = option(1, "decides initial weights, batches and dropout", low=0, high=2**31 - 1)
+    workers: int = option(0, "processes that prepare batches; the batches do not depend on it", low=0, high=64)
+    precision: Precision = option("float32", "of activations; weights and memories are float32 in both")
+    device: Device = option("auto", "auto takes a CUDA device where there is one")
+
+    @model_validator(mode="after")
+    def _check(self) -> "TrainingOptions":
+        if self.steps is None and self.tokens is None and self.minutes is None:
+            raise ValueError("no budget: set training.steps, training.tokens or training.minutes")
+        if self.steps is not None and self.tokens is not None:
+            raise ValueError(f"two budgets: steps={self.steps} and tokens={self.tokens}; set one of them to null")
+        if self.rows % self.accumulate:
+            raise ValueError(f"rows={self.rows} do not divide into accumulate={self.accumulate} equal parts")
+        if self.patience is not None and self.validate_every is None:
+            raise ValueError("patience counts validations: set training.validate_every")
+        return self

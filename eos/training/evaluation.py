@@ -1,0 +1,76 @@
+"""The loss of a model on batches, and its metrics on a held-out part."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from eos.tasks.task import IGNORED, AbstractTask, Batch, Counts, Split
+from eos.training.config import Precision
+from eos.training.data import to_device
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """What a model is worth on a held-out part.
+
+    Arguments:
+        loss: mean cross-entropy in nats a target.
+        metrics: the task's metrics.
+        counts: targets, bytes and words that were evaluated.
+    """
+
+    loss: float
+    metrics: dict[str, float]
+    counts: Counts
+
+
+def summed_nats(model: nn.Module, batch: Batch, precision: Precision) -> Tensor:
+    """The cross-entropy of all targets of a batch, summed: −Σ log softmax(logits)[target], from float32 logits."""
+    device = batch.inputs.device.type
+    with torch.autocast(device, dtype=torch.bfloat16, enabled=precision == "bfloat16"):
+        logits = model(batch.inputs, reset=batch.reset)
+    # The softmax of bfloat16 logits is good to two digits only.
+    logits = logits.float()
+    return cross_entropy(logits.flatten(0, 1), batch.targets.flatten(), ignore_index=IGNORED, reduction="sum")
+
+
+@torch.no_grad()
+def evaluate(
+    model: nn.Module,
+    task: AbstractTask,
+    split: Split,
+    *,
+    rows: int,
+    precision: Precision,
+    tokens: int | None = None,
+    each: Callable[[int], None] | None = None,
+) -> Evaluation:
+    """Evaluate ``model``, where it is, on a held-out part; its mode is as before afterwards.
+
+    Arguments:
+        split: validation or test.
+        rows: sequences at once, ≥ 1.
+        precision: as in training.
+        tokens: stop after the batch that reaches this many targets; None takes the whole part.
+        each: called before every batch with the number of targets evaluated; may raise to give up.
+    """
+    device = next(model.parameters()).device
+    training = model.training
+    model.eval()
+    nats = torch.zeros((), dtype=torch.float64, device=device)
+    counts = Counts()
+    try:
+        for batch in task.evaluation_batches(split, rows):
+            if tokens is not None and counts.targets >= tokens:
+                break
+            if each is not None:
+                each(counts.targets)
+            nats += summed_nats(model, to_device(batch, device), precision)
+            counts += task.count(batch)
+    finally:
+        model.train(training)
+    total = nats.item()
+    return Evaluation(loss=total / max(1, counts.targets), metrics=task.metrics(total, counts), counts=counts)

@@ -1,0 +1,88 @@
+"""Files that are either the old or the new one, whatever happens while they are written."""
+
+import errno
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from eos.errors import RunError
+
+TEMPORARY = ".partial"
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary path beside ``path`` to write to; on leaving it is made durable and takes the place of ``path``.
+
+    Raises:
+        RunError: the disk is full; ``path`` is as it was.
+    """
+    temporary = path.with_name(path.name + TEMPORARY)
+    try:
+        with disk_full_named(path):
+            yield temporary
+            _synchronise(temporary)
+            os.replace(temporary, path)
+            _synchronise(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def disk_full_named(path: Path) -> Iterator[None]:
+    """Turn "no space left" into one sentence that names ``path``, however deep in a writer it arose."""
+    try:
+        yield
+    except Exception as error:
+        if _is_disk_full(error):
+            raise RunError(
+                f"the disk is full: {path} could not be written; what was saved before is intact. "
+                f"Free some space, then go on with resume=true."
+            ) from error
+        raise
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace ``path`` by ``text``."""
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Replace ``path`` by ``value`` as JSON that any reader takes: numbers that are not finite are refused."""
+    write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """The value in ``path``.
+
+    Raises:
+        RunError: it is not JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise RunError(f"{path} is not JSON ({error})") from error
+
+
+def _synchronise(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _is_disk_full(error: BaseException) -> bool:
+    """Libraries wrap the system's error or only quote it: torch's zip writer does the one, safetensors the other."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT):
+            return True
+        if os.strerror(errno.ENOSPC) in str(cause):
+            return True
+        cause = cause.__cause__ or cause.__context__
+    return False

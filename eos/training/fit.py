@@ -1,0 +1,108 @@
+"""Drives Lightning's trainer through a run's folder."""
+
+import logging
+import math
+import warnings
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+
+import torch
+from lightning.pytorch import Trainer
+from rich.console import Console
+from torch import nn
+
+from eos.errors import RunError
+from eos.tasks.task import AbstractTask
+from eos.training.bookkeeping import Bookkeeping
+from eos.training.checkpoint import AtomicCheckpointIO
+from eos.training.config import Device, TrainingOptions
+from eos.training.data import TrainingData
+from eos.training.folder import RunFolder
+from eos.training.module import TrainingModule
+from eos.training.report import report_on
+from eos.training.stopping import StopRequest
+
+
+def fit(
+    model: nn.Module,
+    task: AbstractTask,
+    options: TrainingOptions,
+    *,
+    folder: RunFolder,
+    stop: StopRequest,
+    console: Console | None,
+) -> TrainingModule:
+    """Train ``model`` from the folder's latest checkpoint, or from its start where there is none.
+
+    Returns:
+        The module, on the training device: its state tells how far it came; ``stop`` tells whether it was stopped.
+        Where validations were asked for, the last step is validated too, unless training was stopped.
+
+    Raises:
+        RunError: a step was not finite, the disk is full, or the folder is damaged.
+    """
+    device = torch_device(options.device)
+    steps = budget_in_steps(task, options)
+    module = TrainingModule(model, options, steps=steps)
+    saved = folder.last if folder.last.exists() else None
+    with (
+        quiet_lightning(),
+        report_on(console, steps=steps) as report,
+        closing(Bookkeeping(folder, task, module=module, stop=stop, report=report)) as bookkeeping,
+    ):
+        trainer = Trainer(
+            accelerator="gpu" if device.type == "cuda" else "cpu",
+            devices=1,
+            max_epochs=-1,
+            max_steps=-1 if steps is None else steps,
+            callbacks=[bookkeeping],
+            plugins=[AtomicCheckpointIO()],
+            # Logs, checkpoints, validations and bars are the bookkeeping's.
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            limit_val_batches=0,
+            use_distributed_sampler=False,
+        )
+        trainer.fit(module, datamodule=TrainingData(task, options), ckpt_path=saved)
+        module.to(device)
+        state = module.state
+        if stop.signal is None and options.validate_every is not None and state.validated_step != state.step:
+            bookkeeping.validate()
+    return module
+
+
+def budget_in_steps(task: AbstractTask, options: TrainingOptions) -> int | None:
+    """The budget in steps, or None when time is the only budget."""
+    if options.tokens is None:
+        return options.steps
+    return math.ceil(options.tokens / (options.rows * task.length))
+
+
+def torch_device(device: Device) -> torch.device:
+    """The device that a recipe's word stands for.
+
+    Raises:
+        RunError: there is no CUDA device where one is asked for.
+    """
+    available = torch.cuda.is_available()
+    if device == "cuda" and not available:
+        raise RunError("training.device is cuda, but PyTorch finds no CUDA device; choose auto or cpu")
+    return torch.device("cuda" if device != "cpu" and available else "cpu")
+
+
+@contextmanager
+def quiet_lightning() -> Iterator[None]:
+    """Keep Lightning's advice to itself: it concerns defaults that a run sets on purpose."""
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module=r"lightning\..*")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

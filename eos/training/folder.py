@@ -1,0 +1,109 @@
+"""The folder of a run: what lies where, and who may write to it."""
+
+import datetime as dt
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from eos.errors import RunError
+from eos.training.files import TEMPORARY
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The files of one run."""
+
+    path: Path
+
+    @property
+    def recipe(self) -> Path:
+        """The resolved recipe."""
+        return self.path / "recipe.yaml"
+
+    @property
+    def record(self) -> Path:
+        """Seed, and of each start: time, command, versions, commit, device."""
+        return self.path / "run.json"
+
+    @property
+    def metrics(self) -> Path:
+        """The log, one row a number."""
+        return self.path / "metrics.csv"
+
+    @property
+    def last(self) -> Path:
+        """The latest checkpoint."""
+        return self.path / "checkpoints" / "last.ckpt"
+
+    @property
+    def weights(self) -> Path:
+        """The weights of the best validation, written when training is done."""
+        return self.path / "weights.safetensors"
+
+    @property
+    def result(self) -> Path:
+        """How the run ended; absent while it runs and after it was killed."""
+        return self.path / "result.json"
+
+    def best(self, step: int) -> Path:
+        """The weights of the best validation so far, that of ``step``."""
+        return self.path / "checkpoints" / f"best-{step}.safetensors"
+
+    def forget_best_but(self, step: int | None) -> None:
+        """Delete the weights of every validation but that of ``step``."""
+        for path in self.last.parent.glob("best-*.safetensors"):
+            if step is None or path != self.best(step):
+                path.unlink()
+
+    def create(self) -> None:
+        """Make the folder.
+
+        Raises:
+            RunError: the path is taken.
+        """
+        try:
+            self.path.mkdir(parents=True)
+        except FileExistsError:
+            hint = (
+                "add resume=true to go on with it, or choose another run=…"
+                if self.recipe.is_file()
+                else "choose another"
+            )
+            raise RunError(f"{self.path} exists already: {hint}") from None
+        self.last.parent.mkdir()
+
+    def require(self) -> None:
+        """Refuse a path that holds no run.
+
+        Raises:
+            RunError: there is no run.
+        """
+        if not self.recipe.is_file():
+            raise RunError(f"{self.path} holds no run (there is no {self.recipe.name} in it)")
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep every other process from training in this folder; half-written files of a killed one are removed.
+
+        Raises:
+            RunError: another process is training here.
+        """
+        with (self.path / ".lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise RunError(f"{self.path} is in use: another process is training in it") from None
+            for leftover in self.path.rglob(f"*{TEMPORARY}"):
+                leftover.unlink()
+            yield
+
+
+def new_folder(root: Path, name: str) -> Path:
+    """A path that is not taken: ``root/<today>-<name>``, with -2, -3 … where there is one already."""
+    stem = f"{dt.date.today().isoformat()}-{name}"
+    path, number = root / stem, 2
+    while path.exists():
+        path, number = root / f"{stem}-{number}", number + 1
+    return path

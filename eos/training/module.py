@@ -1,0 +1,125 @@
+"""One training step, and all that a checkpoint must hold of it."""
+
+import math
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule
+from torch import Tensor, nn
+from torch.optim import AdamW
+
+from eos.tasks.task import Counts
+from eos.training.config import TrainingOptions
+from eos.training.data import StepBatch, parts, to_device
+from eos.training.evaluation import summed_nats
+from eos.training.optimizer import adamw
+from eos.training.schedule import factor, share_used
+from eos.training.state import Clock, TrainingState, random_state, set_random_state
+
+
+class TrainingModule(LightningModule):
+    """Trains ``model``: one batch of the loader is one optimiser step.
+
+    The optimiser is stepped by hand, so that a step's parts weigh by their targets: with any ``accumulate`` the
+    gradient is that of the mean over all targets of the step. A step whose loss or gradient is not finite changes
+    nothing, and neither does any step after it: the weights stay the last good ones until :attr:`lost_steps` is
+    read, which may be many steps later, because reading waits for the device.
+
+    Arguments:
+        steps: the budget in steps, or None when time is the only budget.
+    """
+
+    _nats: Tensor
+    _norm: Tensor
+    _lost: Tensor
+    _lost_steps: Tensor
+
+    def __init__(self, model: nn.Module, options: TrainingOptions, *, steps: int | None) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+        self.model = model
+        self.training_options = options
+        self.steps = steps
+        self.state = TrainingState()
+        self.clock = Clock()
+        self.learning_rate = 0.0
+        self._random: dict[str, Any] | None = None
+        self._optimizer: AdamW | None = None
+        self.register_buffer("_nats", torch.zeros((), dtype=torch.float64), persistent=False)
+        self.register_buffer("_norm", torch.zeros(()), persistent=False)
+        self.register_buffer("_lost", torch.zeros(()), persistent=False)
+        self.register_buffer("_lost_steps", torch.zeros(()), persistent=False)
+
+    def configure_optimizers(self) -> AdamW:
+        """AdamW; kept at hand because the trainer's wrapper hides where ``found_inf`` is to be set."""
+        self._optimizer = adamw(self.model, self.training_options)
+        return self._optimizer
+
+    def transfer_batch_to_device(self, batch: StepBatch, device: torch.device, dataloader_idx: int) -> StepBatch:
+        """The batch on the device; the counts are plain numbers."""
+        return StepBatch(batch=to_device(batch.batch, device), counts=batch.counts)
+
+    def training_step(self, batch: StepBatch, batch_idx: int) -> None:
+        """Gradient of the mean loss over the step's targets, clipped, and one step of AdamW."""
+        options, state, optimizer = self.training_options, self.state, self._optimizer
+        assert optimizer is not None
+        share = factor(options.schedule, self.share_used(), warmup=options.warmup, final=options.final)
+        self.learning_rate = options.learning_rate * share
+        for group in optimizer.param_groups:
+            group["lr"] = self.learning_rate
+        optimizer.zero_grad(set_to_none=True)
+        nats = torch.zeros((), device=self.device)
+        for rows in parts(batch.batch, options.accumulate):
+            loss = summed_nats(self.model, rows, options.precision)
+            self.manual_backward(loss / max(1, batch.counts.targets))
+            nats = nats + loss.detach()
+        self._norm = nn.utils.clip_grad_norm_(self.model.parameters(), options.clip or math.inf)
+        self._lost = torch.maximum(self._lost, 1.0 - (self._norm + nats).isfinite().float())
+        # The fused optimiser leaves everything as it is where this is 1, without waiting for the device.
+        optimizer.found_inf = self._lost  # type: ignore[attr-defined]
+        wrapped = self.optimizers()
+        assert not isinstance(wrapped, list)
+        wrapped.step()
+        self._lost_steps += self._lost
+        self._nats += nats
+        state.counts += batch.counts
+        state.step += 1
+        state.tokens += batch.batch.inputs.numel()
+
+    def share_used(self) -> float:
+        """The share of the budget that is used up when the coming step is done."""
+        return share_used(self.training_options, steps=self.steps, step=self.state.step, seconds=self.clock.seconds())
+
+    def lost_steps(self) -> int:
+        """How many of the latest steps changed nothing, because the first of them was not finite. Waits."""
+        return int(self._lost_steps.item())
+
+    def gradient_norm(self) -> float:
+        """The norm of the latest gradient, before clipping. Waits."""
+        return self._norm.item()
+
+    def take_loss(self) -> tuple[float, Counts]:
+        """The summed training loss in nats since the last call, and what it is divided by. Waits."""
+        taken = self._nats.item(), self.state.counts
+        self._nats.zero_()
+        self.state.counts = Counts()
+        return taken
+
+    def on_train_start(self) -> None:
+        """Random numbers and time go on where the checkpoint left them."""
+        self.clock = Clock(self.state.seconds)
+        if self._random is not None:
+            set_random_state(self._random)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add the run's position and the random states."""
+        self.state.nats = self._nats.item()
+        self.state.seconds = self.clock.seconds()
+        checkpoint["eos"] = {"state": self.state.to_plain(), "random": random_state()}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take them back."""
+        saved = checkpoint["eos"]
+        self.state = TrainingState.from_plain(saved["state"])
+        self._nats.fill_(self.state.nats)
+        self._random = saved["random"]

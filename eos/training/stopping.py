@@ -1,0 +1,67 @@
+"""Stopping on demand: the first signal lets the step finish and be saved, the second ends the run at once."""
+
+import signal
+import threading
+from types import FrameType, TracebackType
+from typing import Any
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class EvaluationAbandoned(Exception):
+    """Raised from inside an evaluation when a stop was asked for; the run that asked catches it."""
+
+
+class StoppedAtOnce(BaseException):
+    """A second signal. No Exception, so that nothing between the handler and the command catches it."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(f"stopped at once by signal {number}")
+        self.signal = number
+
+
+class StopRequest:
+    """Catches SIGINT and SIGTERM inside its ``with`` block; outside of the main thread it catches nothing.
+
+    ``signal`` is the number of the first signal that came, or None.
+    """
+
+    def __init__(self) -> None:
+        self.signal: int | None = None
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> "StopRequest":
+        self._before = {number: signal.getsignal(number) for number in SIGNALS}
+        self.listen()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if _in_main_thread():
+            for number, handler in self._before.items():
+                signal.signal(number, handler)
+
+    def listen(self) -> None:
+        """Take the handlers, also from a library that has put its own there."""
+        if _in_main_thread():
+            for number in SIGNALS:
+                signal.signal(number, self._receive)
+
+    def abandon_evaluation(self) -> None:
+        """To be called by an evaluation before each batch.
+
+        Raises:
+            EvaluationAbandoned: a stop was asked for.
+        """
+        if self.signal is not None:
+            raise EvaluationAbandoned
+
+    def _receive(self, number: int, frame: FrameType | None) -> None:
+        if self.signal is not None:
+            raise StoppedAtOnce(number)
+        self.signal = number
+
+
+def _in_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()
