@@ -90,7 +90,7 @@ class GateProjection(nn.Module):
     def __init__(self, width: int, shape: tuple[int, ...], *, bias: tuple[float, float], rank: int | None = None):
         super().__init__()
         size = math.prod(shape)
-        self.weight: nn.Module = (
+        self.projection: nn.Module = (
             nn.Linear(width, size, bias=False)
             if rank is None
             else nn.Sequential(nn.Linear(width, rank, bias=False), nn.Linear(rank, size, bias=False))
@@ -98,7 +98,7 @@ class GateProjection(nn.Module):
         self.bias = nn.Parameter(spread(*bias, *shape))
 
     def forward(self, x: Tensor) -> Tensor:
-        z: Tensor = self.weight(x)
+        z: Tensor = self.projection(x)
         return widen(z).view(*z.shape[:-1], *self.bias.shape) + self.bias
 
 

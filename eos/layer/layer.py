@@ -86,7 +86,8 @@ class EOSLayer(AbstractMixer):
             raise TypeError(f"an EOS layer takes the cache of its own cache(), got {type(cache).__name__}")
         states, i = self.composition(x, reset=reset, pasts=None if cache is None else cache.pasts)
         record = _recurrence(states, reset, None if cache is None else cache.memory)
-        y = self._run(record, cache)
+        # under autocast y comes in bfloat16, the norm's weights in float32
+        y = self._run(record, cache).to(self.readout.output.weight.dtype)
         if self.skip is not None:
             y = y + self.skip * i
         output: Tensor = self.readout(y, x)
