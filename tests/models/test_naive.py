@@ -1,0 +1,177 @@
+"""The mixers of the recipes against independent forms written from the papers."""
+
+import ast
+import importlib
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from eos.compose import load_model_recipe
+from eos.config import EOSMixer
+from eos.layer import EOSLayer
+
+NAIVE = Path(__file__).resolve().parent.parent / "naive"
+WIDTH, LENGTH, LAYERS = 32, 21, 3
+# float64 and two orders of summation
+TOLERANCE = 1e-10
+
+EXPAND, SHRINK, FIRST = "composition.expand.projection", "composition.shrink.projection", "composition.oscillation.0"
+QUERY_KEY_VALUE = {"query": f"{SHRINK}.weight", "key": f"{EXPAND}.weight", "value": "composition.input.weight"}
+CONVOLVED = {
+    f"{name}_taps": f"composition.convolutions.{target}.weight"
+    for name, target in (("query", "shrink"), ("key", "expand"), ("value", "input"))
+}
+LOW_RANK_GATE = {
+    "gate_down": "readout.gate.projection.0.weight",
+    "gate_up": "readout.gate.projection.1.weight",
+}
+NORM = {"norm": "readout.norm.weight"}
+
+# recipe → (naive form, mixer, arguments besides heads, the naive form's name of every parameter)
+CASES = {
+    "linear_attention": ("linear_attention", "main", {}, QUERY_KEY_VALUE),
+    "retnet": (
+        "retention",
+        "main",
+        {},
+        {**QUERY_KEY_VALUE, **NORM, "norm_bias": "readout.norm.bias", "gate": "readout.gate.projection.weight"},
+    ),
+    "tnl": ("lightning_attention", "main", {"layer": 1, "layers": LAYERS}, {**QUERY_KEY_VALUE, **LOW_RANK_GATE}),
+    "tnl first": (
+        "lightning_attention",
+        "first",
+        {"layer": 0, "layers": LAYERS},
+        {**QUERY_KEY_VALUE, **LOW_RANK_GATE, "theta": "composition.oscillation.1.theta"},
+    ),
+    "gla": (
+        "gated_linear_attention",
+        "main",
+        {},
+        {
+            **QUERY_KEY_VALUE,
+            **NORM,
+            "gate_down": f"{FIRST}.logits.projection.0.weight",
+            "gate_up": f"{FIRST}.logits.projection.1.weight",
+            "gate_bias": f"{FIRST}.logits.bias",
+            "output_gate": "readout.gate.projection.weight",
+        },
+    ),
+    "hgrn2": (
+        "gated_rnn",
+        "main",
+        {"layer": 1},
+        {
+            **NORM,
+            "input": "composition.input.weight",
+            "output_gate": f"{SHRINK}.weight",
+            "forget": f"{FIRST}.logits.projection.weight",
+            "forget_bias": f"{FIRST}.logits.bias",
+            "bounds": f"{FIRST}.bounds",
+        },
+    ),
+    "mamba": (
+        "selective_scan",
+        "main",
+        {},
+        {
+            "input": "composition.input.weight",
+            "convolution": "composition.convolutions.input.weight",
+            "convolution_bias": "composition.convolutions.input.bias",
+            "b": f"{EXPAND}.weight",
+            "c": f"{SHRINK}.weight",
+            "step_down": f"{FIRST}.logits.projection.0.weight",
+            "step_up": f"{FIRST}.logits.projection.1.weight",
+            "step_bias": f"{FIRST}.logits.bias",
+            "log_rate": f"{FIRST}.log_rate",
+            "skip": "skip",
+            "gate": "readout.gate.projection.weight",
+        },
+    ),
+    "mamba2": (
+        "state_space_duality",
+        "main",
+        {},
+        {
+            **NORM,
+            "x": "composition.input.weight",
+            "b": f"{EXPAND}.weight",
+            "c": f"{SHRINK}.weight",
+            **{
+                f"{name}_{part}": f"composition.convolutions.{target}.{parameter}"
+                for name, target in (("x", "input"), ("b", "expand"), ("c", "shrink"))
+                for part, parameter in (("taps", "weight"), ("bias", "bias"))
+            },
+            "step": f"{FIRST}.logits.projection.weight",
+            "step_bias": f"{FIRST}.logits.bias",
+            "log_rate": f"{FIRST}.log_rate",
+            "skip": "skip",
+            "gate": "readout.gate.projection.weight",
+        },
+    ),
+    "gated_deltanet": (
+        "gated_delta_rule",
+        "main",
+        {},
+        {
+            **QUERY_KEY_VALUE,
+            **CONVOLVED,
+            **NORM,
+            "step": f"{FIRST}.logits.projection.weight",
+            "step_bias": f"{FIRST}.logits.bias",
+            "log_rate": f"{FIRST}.log_rate",
+            "beta": "composition.oscillation.1.logits.projection.weight",
+            "beta_bias": "composition.oscillation.1.logits.bias",
+            "gate": "readout.gate.projection.weight",
+        },
+    ),
+    "lightnet": (
+        "additive_attention",
+        "main",
+        {},
+        {
+            **NORM,
+            **LOW_RANK_GATE,
+            "query": f"{SHRINK}.weight",
+            "value": "composition.input.weight",
+            "logits": "composition.oscillation.1.logits.projection.weight",
+            "logits_bias": "composition.oscillation.1.logits.bias",
+        },
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_mixer_equals_naive_form(case: str) -> None:
+    torch.manual_seed(0)
+    module, name, arguments, parameters = CASES[case]
+    recipe = case.split()[0]
+    mixer = load_model_recipe(recipe, [f"width={WIDTH}"]).mixers[name]
+    assert isinstance(mixer, EOSMixer)
+    layer = EOSLayer(mixer, WIDTH, layer=arguments.get("layer", 0), layers=LAYERS).double()
+    for parameter in layer.parameters():  # no weight stays at a value that hides it
+        parameter.data += 0.1 * torch.randn_like(parameter)
+    state = dict(layer.named_parameters())
+    weights = {"output": state.pop("readout.output.weight")}
+    weights |= {own: state.pop(theirs).squeeze(0) for own, theirs in parameters.items()}
+    assert not state, f"the naive form leaves out {sorted(state)}"
+
+    if mixer.heads > 1:
+        arguments = {"heads": mixer.heads, **arguments}
+    naive = getattr(importlib.import_module(f"tests.naive.{module}"), module)
+    x = torch.randn(2, LENGTH, WIDTH, dtype=torch.float64)
+    wanted = torch.stack([naive(row, weights, **arguments) for row in x])
+    torch.testing.assert_close(layer(x), wanted, atol=TOLERANCE, rtol=TOLERANCE)
+
+
+@pytest.mark.parametrize("path", sorted(NAIVE.glob("*.py")), ids=lambda path: path.stem)
+def test_naive_forms_import_torch_alone(path: Path) -> None:
+    for node in ast.walk(ast.parse(path.read_text())):
+        names = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names = [node.module or "."]
+        for name in names:
+            assert name.split(".")[0] in {"torch", *sys.stdlib_module_names}, name
