@@ -222,6 +222,21 @@ def test_documents_can_be_one_long_text(make: Make) -> None:
     assert total(task, "test").targets == total(task, "test").bytes
 
 
+@pytest.mark.parametrize("tokens", ["bytes", "bpe"])
+@pytest.mark.parametrize("text", ["日本" * 2000, "日本の\n" * 1500])
+def test_a_long_document_in_blocks_is_one_document(
+    make: Make, monkeypatch: pytest.MonkeyPatch, tokens: str, text: str
+) -> None:
+    monkeypatch.setattr("eos.tasks.corpus.corpus._BLOCK", 100)
+    task = make(text, tokens=tokens, vocabulary=261)
+    found = scored(task, "test")
+    assert text.endswith(task.decode(found))
+    assert total(task, "test").targets == len(found)
+    assert task.vocabulary - 1 not in found
+    if tokens == "bpe":  # blocks end between characters
+        assert "\ufffd" not in "".join(task.decode([token]) for token in found)
+
+
 def test_a_single_document_asks_for_no_reset(make: Make) -> None:
     assert make(prose(400)).train_batch(0, 0, 2).reset is None
 
