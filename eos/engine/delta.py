@@ -1,0 +1,138 @@
+"""Delta algorithm: chunks with an erase, whose writes depend on the memory, solved by one triangular system a chunk.
+
+With w_t = b_tᵀ m_{t-1} the erase is a write a_t w_tᵀ, so inside a chunk, with m the memory before it and decays of
+intervals as in eos.engine.chunks (b reads before its step),
+
+    (I − (b·a)) w = b m + (b·e) i          the UT transform: unit lower triangular
+    y = s m + (s·a) w + (s·e) i
+    m' = o ∘ m + aᵀ w + eᵀ i  =  (o + aᵀ T b) m + (aᵀ T (b·e) + eᵀ) i,   T = (I − (b·a))⁻¹
+
+so that between chunks only one K × K product is sequential. The gradients of s, e, i, a, b come from autograd, with the
+products of decays as constants; that of a log-decay is, as for any record,
+
+    d log o_t = Σ_{r ≥ t} (s ∘ ds − e ∘ de − a ∘ da)_r + (b ∘ db)_{r+1}  +  Σ_v m ∘ dm at the chunk's end
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from eos.engine.algorithm import AbstractAlgorithm, Gradients
+from eos.engine.chunks import (
+    Chunks,
+    Intervals,
+    blocks,
+    decay_gradient,
+    decay_matrix,
+    dot,
+    left_half,
+    levels,
+    one_step_earlier,
+    right_half,
+)
+from eos.engine.lower import Lowered
+
+
+@dataclass(frozen=True)
+class Delta(AbstractAlgorithm):
+    """Chunks of ``size`` steps, a power of two."""
+
+    size: int = 64
+
+    def forward(self, x: Lowered, memory: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
+        w = _Window(x, self.size)
+        ys, memories = w.run(memory)
+        return tuple(map(w.chunks.join, ys)), memories[-1]
+
+    def backward(
+        self, x: Lowered, memory: Tensor, dys: tuple[Tensor, ...], dmemory: Tensor
+    ) -> tuple[Gradients, Tensor]:
+        w = _Window(x, self.size)
+        leaves = [tensor.requires_grad_() for tensor in (w.i, w.e, w.a, w.b, *w.reads)]
+        with torch.enable_grad():
+            ys, memories = w.run(memory.detach().requires_grad_())
+        split_dys = [w.chunks.split(dy) for dy in dys]
+        grads = torch.autograd.grad([*ys, memories[-1]], [*leaves, *memories], [*split_dys, dmemory])
+        (di, de, da, db), dreads = grads[:4], grads[4 : len(leaves)]
+        dmemories = grads[len(leaves) :]
+        over_key = None
+        with torch.no_grad():
+            if x.over_key is not None and x.over_key.requires_grad:
+                reads = torch.stack([s * ds for s, ds in zip(w.reads, dreads, strict=True)]).sum(0)
+                reads = (one_step_earlier(reads) if x.before else reads) + one_step_earlier(w.b * db)
+                ends = torch.stack([(m * dm).sum(-1) for m, dm in zip(memories[1:], dmemories[1:], strict=True)], 2)
+                over_key = decay_gradient(w.chunks, x, x.over_key, reads, w.e * de + w.a * da, ends)
+        join = w.chunks.join
+        gradients = Gradients(
+            input=join(di),
+            expand=join(de),
+            reads=tuple(map(join, dreads)),
+            over_key=over_key,
+            erase=(join(da), join(db)),
+        )
+        return gradients, dmemories[0]
+
+
+class _Window:
+    """A window in chunks [B,H,N,C,K|V] and the products of its decays, which carry no graph."""
+
+    def __init__(self, x: Lowered, size: int) -> None:
+        assert x.erase is not None
+        self.chunks = Chunks.of(x, size)
+        self.before = x.before
+        self.reads = [self.chunks.split(s.detach()) for s in x.reads]
+        self.e, self.i = self.chunks.split(x.expand.detach()), self.chunks.split(x.input.detach())
+        self.a, self.b = (self.chunks.split(tensor.detach()) for tensor in x.erase)
+        over_key = x.input.new_zeros(1, 1, 1, 1) if x.over_key is None else x.over_key.detach()
+        self.o = self.chunks.decay(over_key, x.reset)
+
+    def run(self, memory: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        """The reads in chunks, and the memory before every chunk and after the last."""
+        rows = [*self.reads, self.b]
+        scores, after, before = self._scores(rows, [self.a, self.e])
+        (erased, written) = scores[-1]
+        rhs = torch.cat([self.b * before.right, written @ self.i], -1)
+        identity = torch.eye(self.chunks.size, dtype=rhs.dtype, device=rhs.device)
+        solved = torch.linalg.solve_triangular(identity - erased, rhs, upper=False, unitriangular=True)
+        per_memory, own = solved.split([self.b.shape[-1], self.i.shape[-1]], -1)
+        a_left, e_left = (self.a * after.left).mT, (self.e * after.left).mT
+        total = after.total.squeeze(-2).expand(*self.a.shape[:3], self.a.shape[-1])
+        carry = a_left @ per_memory + torch.diag_embed(total)
+        writes = a_left @ own + e_left @ self.i
+        memories = [memory]
+        for n in range(self.chunks.count):
+            memories.append(carry[:, :, n] @ memories[-1] + writes[:, :, n])
+        starts = torch.stack(memories[:-1], 2)
+        w = per_memory @ starts + own
+        right = before.right if self.before else after.right
+        ys = [
+            (s * right) @ starts + erasing @ w + writing @ self.i
+            for s, (erasing, writing) in zip(self.reads, scores[:-1], strict=True)
+        ]
+        return ys, memories
+
+    def _scores(self, rows: list[Tensor], columns: list[Tensor]) -> tuple[list[list[Tensor]], Intervals, Intervals]:
+        """Decayed products [B,H,N,C,C] of every row with every column; the last row, b, reads before its step."""
+        befores = [self.before] * (len(rows) - 1) + [True]
+        if self.o.shape[-1] == 1:
+            (late, after), (early, before) = (decay_matrix(self.o, before=flag) for flag in (False, True))
+            matrices = [early if flag else late for flag in befores]
+            return [[dot(r, c) * d for c in columns] for r, d in zip(rows, matrices, strict=True)], after, before
+        after, before = (Intervals(self.o, before=flag) for flag in (False, True))
+        scores = [[self._diagonal(r, c, flag) for c in columns] for r, flag in zip(rows, befores, strict=True)]
+        for h in levels(self.chunks.size):
+            late, left = (half.clone() for half in after.halves(h))
+            early = before.halves(h)[0].clone()
+            lefts = [left_half(c, h) * left for c in columns]
+            for r, flag, row_scores in zip(rows, befores, scores, strict=True):
+                right = right_half(r, h) * (early if flag else late)
+                for score, column in zip(row_scores, lefts, strict=True):
+                    blocks(score, h).copy_(dot(right, column))
+            after.double(h)
+            before.double(h)
+        return scores, after, before
+
+    def _diagonal(self, row: Tensor, column: Tensor, before: bool) -> Tensor:
+        """A row's product with its own step, as the diagonal of an otherwise empty matrix; none if it reads before."""
+        return torch.diag_embed((row * column).sum(-1) * (0.0 if before else 1.0))

@@ -1,0 +1,121 @@
+"""Elementwise algorithm: the memory step by step, a window of them at a time.
+
+Serves everything diagonal: decays over K and V that are no product (rate × step), and e or s per channel. Two in-place
+operations a step make the memories of a window; reads and gradients are then taken from all of them at once. The
+adjoint is the same recurrence backwards: λ_{t-1} = o_t ∘ λ_t + s_{t-1} dy_{t-1}ᵀ.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from eos.engine.algorithm import AbstractAlgorithm, Gradients
+from eos.engine.chunks import NEGLIGIBLE, exp_decay
+from eos.engine.lower import Lowered
+
+
+@dataclass(frozen=True)
+class Elementwise(AbstractAlgorithm):
+    """Has no sizes of its own: the window is the only one."""
+
+    def forward(self, x: Lowered, memory: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
+        w = _Window(x)
+        memories = w.memories(memory)
+        seen = memories[:-1] if x.before else memories[1:]
+        return tuple(_from_steps(_contract_key(seen, s)) for s in w.reads), memories[-1]
+
+    def backward(
+        self, x: Lowered, memory: Tensor, dys: tuple[Tensor, ...], dmemory: Tensor
+    ) -> tuple[Gradients, Tensor]:
+        w = _Window(x)
+        memories = w.memories(memory)
+        step_dys = [_to_steps(dy) for dy in dys]
+        adjoint = w.adjoint(step_dys, dmemory)
+        seen = memories[:-1] if x.before else memories[1:]
+        grow = adjoint[1:]
+        over_key = over_value = over_both = None
+        if any(t is not None and t.requires_grad for t in (x.over_key, x.over_value, x.over_both)):
+            dlog = (memories[:-1] * grow).mul_(w.o)
+            over_key = _reduced(dlog.sum(-1), x.over_key)
+            over_value = _reduced(dlog.sum(-2), x.over_value)
+            over_both = _reduced(dlog, x.over_both)
+        gradients = Gradients(
+            input=_from_steps(_contract_key(grow, w.e)),
+            expand=_from_steps(_contract_value(grow, w.i, x.expand)),
+            reads=tuple(_from_steps(_contract_value(seen, dy, s)) for dy, s in zip(step_dys, x.reads, strict=True)),
+            over_key=over_key,
+            over_value=over_value,
+            over_both=over_both,
+        )
+        return gradients, adjoint[0]
+
+
+class _Window:
+    """A window with time in front: i [S,B,H,V], e and reads [S,B,H,K] or [S,B,H,K,V], o [S,b,h,K|1,V|1]."""
+
+    def __init__(self, x: Lowered) -> None:
+        self.before = x.before
+        self.i = _to_steps(x.input.detach())
+        self.e = _to_steps(x.expand.detach())
+        self.reads = [_to_steps(s.detach()) for s in x.reads]
+        views = ((x.over_key, (..., None)), (x.over_value, (..., None, slice(None))), (x.over_both, (...,)))
+        total: Tensor | None = None
+        for log_decay, view in views:
+            if log_decay is not None:
+                part = log_decay.detach()[view]
+                total = part if total is None else total + part
+        total = x.input.new_zeros(1, 1, 1, 1, 1) if total is None else total
+        o = _to_steps(exp_decay(total, NEGLIGIBLE[total.dtype])).expand(self.i.shape[0], -1, -1, -1, -1)
+        self.o = o if x.reset is None else torch.where(x.reset.T[..., None, None, None], 0.0, o)
+
+    def memories(self, memory: Tensor) -> Tensor:
+        """The memory before the first step and after every step [S+1,B,H,K,V]."""
+        out = memory.new_empty(self.i.shape[0] + 1, *memory.shape)
+        out[0] = memory
+        steps = zip(out.unbind(0)[:-1], out.unbind(0)[1:], self.o, self.e, self.i, strict=True)
+        for m, after, o, e, i in steps:
+            torch.mul(m, o, out=after)
+            after.addcmul_(e if e.dim() == 4 else e[..., None], i[:, :, None])
+        return out
+
+    def adjoint(self, dys: list[Tensor], dmemory: Tensor) -> Tensor:
+        """The gradient of the memory before the first step and after every step [S+1,B,H,K,V]."""
+        out = dmemory.new_empty(self.i.shape[0] + 1, *dmemory.shape)
+        out[-1] = dmemory
+        for t in reversed(range(self.i.shape[0])):
+            if not self.before:
+                self._add_reads(out[t + 1], dys, t)
+            torch.mul(out[t + 1], self.o[t], out=out[t])
+            if self.before:
+                self._add_reads(out[t], dys, t)
+        return out
+
+    def _add_reads(self, adjoint: Tensor, dys: list[Tensor], t: int) -> None:
+        for s, dy in zip(self.reads, dys, strict=True):
+            adjoint.addcmul_(s[t] if s.dim() == 5 else s[t][..., None], dy[t][:, :, None])
+
+
+def _to_steps(x: Tensor) -> Tensor:
+    return x.movedim(1, 0).contiguous()
+
+
+def _from_steps(x: Tensor) -> Tensor:
+    return x.movedim(0, 1)
+
+
+def _contract_key(memories: Tensor, s: Tensor) -> Tensor:
+    """Σ_k m_kv s_k or Σ_k m_kv s_kv, [S,B,H,V]."""
+    return (memories * s).sum(-2) if s.dim() == 5 else (s[..., None, :] @ memories).squeeze(-2)
+
+
+def _contract_value(memories: Tensor, i: Tensor, like: Tensor) -> Tensor:
+    """Σ_v m_kv i_v [S,B,H,K], or m_kv i_v [S,B,H,K,V] where ``like`` is per channel (and summed where it is shared)."""
+    if like.dim() == 5:
+        product = memories * i[..., None, :]
+        return product if like.shape[-1] > 1 else product.sum(-1, keepdim=True)
+    return (memories @ i[..., None]).squeeze(-1)
+
+
+def _reduced(gradient: Tensor, like: Tensor | None) -> Tensor | None:
+    return None if like is None else _from_steps(gradient).sum_to_size(like.shape)

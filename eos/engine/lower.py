@@ -1,0 +1,232 @@
+"""Exact rewrites of a window of a recurrence, until only what an algorithm takes is left.
+
+    phase         turned into a rotation of e, s, a and b, with angles that start at zero in every window
+    log_gate      turned into a decay ≤ 0 and a gate ≤ 1 by the running normaliser M
+    gate          folded into e or i, whichever keeps the write of rank one
+    groups        heads of e and s repeated by stride
+    substeps      decay and phase on the first micro-step of each step
+
+A window is short (some hundred steps), so nothing made here is ever held for the whole of T; everything is plain
+differentiable torch, so the gradients of a rewrite come from autograd.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from eos.engine.sequential import log_decay, next_scale, normalised, phase
+from eos.engine.state import EMPTY_LOG_SCALE, state_dtype
+from eos.record import LOG_FLOOR, Recurrence, Transition, rotate
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lowered:
+    """S micro-steps of m_t = o_t ∘ m_{t-1} + a_t (b_tᵀ m_{t-1}) + e_t i_tᵀ: no phase, gate or groups are left.
+
+    Arguments:
+        input: i [B,S,H,V].
+        expand: e [B,S,H,K] or [B,S,H,K,V].
+        reads: every s, [B,S,H,K] or [B,S,H,K,V].
+        over_key: log-decay [1|B,1|S,1|H,1|K] ≤ 0, or None.
+        over_value: log-decay [1|B,1|S,1|H,1|V] ≤ 0, or None.
+        over_both: log-decay [1|B,1|S,1|H,K,V] ≤ 0 that is not a sum of the two, or None.
+        erase: (a, b), [B,S,H,K] each, or None.
+        reset: [B,S] bool, or None; there, reads before and b are zero already.
+        before: whether reads see m_{t-1}.
+        turn: angle [B,H,K/2] or [B,H,K/2,V] by which the memory has turned at the window's end, or None.
+        log_scale: M after the last step [B,H,K|1], or None.
+        trace: M at every step [B,T,H,K|1], or None.
+    """
+
+    input: Tensor
+    expand: Tensor
+    reads: tuple[Tensor, ...]
+    over_key: Tensor | None
+    over_value: Tensor | None
+    over_both: Tensor | None
+    erase: tuple[Tensor, Tensor] | None
+    reset: Tensor | None
+    before: bool
+    turn: Tensor | None
+    log_scale: Tensor | None
+    trace: Tensor | None
+
+
+def lower(window: Recurrence, log_scale: Tensor | None) -> Lowered:
+    """Rewrite one window of a recurrence; ``log_scale`` is M [B,H,K|1] before it."""
+    sizes, n = window.sizes, window.substeps
+    batch, heads, key = sizes["B"], sizes["H"], sizes["K"]
+    length, steps = sizes["T"], sizes["T"] * n
+    dtype = state_dtype(window)
+    transition = window.transition
+
+    over_key, over_value, over_both = (
+        None if x is None else _scatter(x, n, length) for x in _decays(transition, dtype)
+    )
+    gate = None if transition.gate is None else transition.gate.to(dtype)
+    trace = None
+    if transition.log_gate is not None:
+        assert log_scale is not None
+        over_key, gated, trace = _normalise(over_key, transition, log_scale, window)
+        log_scale = trace[:, -1]
+        gated = _tied(gated, key)[..., None]
+        gate = gated if gate is None else gate * gated
+        trace = trace[:, n - 1 :: n]
+    if transition.turns:
+        over_key = None if over_key is None else _tied(over_key, key)
+        over_both = None if over_both is None else _tied(over_both.mT, key).mT
+
+    i = _ones(window, dtype) if window.input is None else window.input.to(dtype)
+    i = i.expand(batch, steps, heads, sizes["V"])
+    e = _per_head(window.expand.to(dtype), batch, steps, heads, key)
+    reads = tuple(_per_head(s.to(dtype), batch, sizes["T"], heads, key) for s in window.reads)
+    i, e = _fold(gate, i, e)
+    erase = None
+    if transition.erase is not None:
+        a, b = (x.to(dtype).expand(batch, steps, heads, key) for x in transition.erase)
+        erase = (a, b)
+
+    turn = None
+    angle = phase(transition, dtype)
+    if angle is not None:
+        after = _cumulated(_scatter(angle, n, length), steps)
+        before = torch.cat([torch.zeros_like(after[:, :1]), after[:, :-1]], 1)
+        e = _turned(e, -after)
+        at = before[:, ::n] if window.read == "before" else after[:, n - 1 :: n]
+        reads = tuple(_turned(s, -at) for s in reads)
+        if erase is not None:
+            erase = (_turned(erase[0], -after), _turned(erase[1], -before))
+        turn = after[:, -1]
+    reset = None
+    if window.reset is not None:
+        reset = _scatter(window.reset.expand(batch, length), n, length)
+        erase = None if erase is None else (erase[0], _forget(erase[1], reset))
+        if window.read == "before":
+            reads = tuple(_forget(s, window.reset.expand(batch, length)) for s in reads)
+    place = 0 if window.read == "before" else n - 1
+    return Lowered(
+        input=i,
+        expand=e,
+        reads=tuple(_scatter(s, n, length, place) for s in reads),
+        over_key=over_key,
+        over_value=over_value,
+        over_both=over_both,
+        erase=erase,
+        reset=reset,
+        before=window.read == "before",
+        turn=turn,
+        log_scale=log_scale,
+        trace=trace,
+    )
+
+
+def _decays(transition: Transition, dtype: torch.dtype) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+    """Log-decays over K, over V, and over both where there is a rate; floored."""
+    if transition.rate is not None:
+        both = log_decay(transition, 0, dtype)
+        assert both is not None
+        return None, None, both.clamp(min=LOG_FLOOR)
+    over_key = None if transition.head is None else transition.head.to(dtype)[..., None]
+    if transition.key is not None:
+        key = transition.key.to(dtype)
+        over_key = key if over_key is None else over_key + key
+    over_value = None if transition.value is None else transition.value.to(dtype)
+    if transition.log_gate is None and over_key is not None:
+        over_key = over_key.clamp(min=LOG_FLOOR)
+    return over_key, None if over_value is None else over_value.clamp(min=LOG_FLOOR), None
+
+
+def _normalise(
+    log_o: Tensor | None, transition: Transition, scale: Tensor, window: Recurrence
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The decay and gate of a stabilised log_gate, and M at every micro-step, by a scan that doubles its reach.
+
+    The element of an interval is (its log-decay, its normaliser); (L₂, M₂) ∘ (L₁, M₁) = (L₂ + L₁, grow(L₂ + M₁, M₂)).
+    A reset starts an interval that takes nothing from the left, chosen by select.
+    """
+    n, length = window.substeps, window.sizes["T"] * window.substeps
+    assert transition.log_gate is not None
+    log_gate = transition.log_gate.to(scale.dtype)
+    log_o = torch.zeros_like(log_gate[:1, :1, :1, :1]) if log_o is None else log_o
+    shape = (window.sizes["B"], length, window.sizes["H"], scale.shape[-1])
+    decay, total = log_o.expand(shape), log_gate.expand(shape)
+    closed = torch.zeros(shape[0], length, dtype=torch.bool, device=scale.device)
+    if window.reset is not None:
+        closed = _scatter(window.reset.expand(shape[0], window.sizes["T"]), n, window.sizes["T"])
+    starts = closed
+    # the memory before the window joins as step 0
+    decay = torch.cat([torch.zeros_like(decay[:, :1]), decay], 1)
+    total = torch.cat([scale.expand(shape[0], shape[2], shape[3])[:, None], total], 1)
+    closed = torch.cat([torch.zeros_like(closed[:, :1]), closed], 1)
+    reach = 1
+    while reach <= length:
+        carried, grown = next_scale(decay[:, reach:], total[:, reach:], total[:, :-reach], transition.stabilise)
+        shut = closed[:, reach:, None, None]
+        total = torch.cat([total[:, :reach], torch.where(shut, total[:, reach:], grown)], 1)
+        decay = torch.cat([decay[:, :reach], decay[:, reach:] + decay[:, :-reach]], 1)
+        closed = torch.cat([closed[:, :reach], closed[:, reach:] | closed[:, :-reach]], 1)
+        reach *= 2
+    previous = torch.where(starts[..., None, None], EMPTY_LOG_SCALE, total[:, :-1])
+    carried, _ = next_scale(log_o, log_gate, previous, transition.stabilise)
+    log_o, gate = normalised(carried, log_gate, transition.stabilise)
+    return log_o.clamp(min=LOG_FLOOR), gate, total[:, 1:]
+
+
+def _ones(window: Recurrence, dtype: torch.dtype) -> Tensor:
+    return torch.ones(1, 1, 1, 1, dtype=dtype, device=window.expand.device)
+
+
+def _per_head(x: Tensor, batch: int, steps: int, heads: int, key: int) -> Tensor:
+    """Broadcast to [B,S,H,K] (or [B,S,H,K,V] with V as given), repeating groups."""
+    if x.shape[2] not in (1, heads):
+        x = x.repeat_interleave(heads // x.shape[2], 2)
+    return x.expand(batch, steps, heads, key, *x.shape[4:])
+
+
+def _fold(gate: Tensor | None, i: Tensor, e: Tensor) -> tuple[Tensor, Tensor]:
+    """gate [B,S,H,K|1,V|1] into i where it is over V alone, into e else; only a gate over both makes e per channel."""
+    if gate is None:
+        return i, e
+    if gate.shape[4] == 1:
+        return i, e * (gate[..., 0] if e.dim() == 4 else gate)
+    if gate.shape[3] == 1 and e.dim() == 4:
+        return i * gate[..., 0, :], e
+    return i, (e if e.dim() == 5 else e[..., None]) * gate
+
+
+def _forget(x: Tensor, reset: Tensor) -> Tensor:
+    """Zero where a document begins: a read before, or an erase, of an empty memory."""
+    return torch.where(reset.view(*reset.shape, *[1] * (x.dim() - 2)), 0.0, x)
+
+
+def _tied(x: Tensor, key: int) -> Tensor:
+    return torch.cat([x, x], -1) if 2 * x.shape[-1] == key else x
+
+
+def _scatter(x: Tensor, n: int, length: int, place: int = 0) -> Tensor:
+    """Something of every step (a read, a decay, an angle, a reset) on micro-step ``place`` of its n, zero elsewhere."""
+    if n == 1:
+        return x
+    x = x.expand(x.shape[0], length, *x.shape[2:])
+    rest = torch.zeros_like(x)
+    return torch.stack([x if j == place else rest for j in range(n)], 2).flatten(1, 2)
+
+
+def _cumulated(angle: Tensor, steps: int) -> Tensor:
+    """Σ angles from the window's start, inclusive; summed in float64, because a turn is felt modulo 2π."""
+    if angle.shape[1] == 1:
+        count = torch.arange(1, steps + 1, dtype=torch.float64, device=angle.device)
+        total = angle.double() * count.view(1, -1, *[1] * (angle.dim() - 2))
+    else:
+        total = angle.double().cumsum(1)
+    return torch.remainder(total, 2 * torch.pi).to(angle.dtype)
+
+
+def _turned(x: Tensor, angle: Tensor) -> Tensor:
+    """R(angle) x over the axis K of x [B,S,H,K] or [B,S,H,K,V]; an angle over V makes x per channel."""
+    if x.dim() == 4 and angle.dim() == 4:
+        return rotate(x, angle)
+    x = x if x.dim() == 5 else x[..., None]
+    angle = angle if angle.dim() == 5 else angle[..., None]
+    return rotate(x.movedim(3, -1), angle.movedim(3, -1)).movedim(-1, 3)

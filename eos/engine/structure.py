@@ -1,0 +1,113 @@
+"""What a plan may look at: the structure of a record, never its values."""
+
+from dataclasses import dataclass
+
+from eos.engine.state import state_dtype
+from eos.record import Convolution, Recurrence, parts
+
+
+@dataclass(frozen=True, kw_only=True)
+class Structure:
+    """The hashable structure of a record: which parts are there, which axes are shared, sizes, dtype, device.
+
+    Arguments:
+        batch, heads, key, value: sizes of the axes.
+        length: T rounded up to a power of two, so that close lengths share a plan.
+        parts: names of the parts that are there.
+        varying: names of the parts that depend on batch or time.
+        per_channel: names among expand and shrink that have a V axis.
+        gate_over_both, phase_over_value: whether a gate or a phase has K and V axes.
+        reads: number of reads.
+        dtype: of the memory; activations: of y.
+        device: type of the device.
+    """
+
+    batch: int
+    length: int
+    heads: int
+    key: int
+    value: int
+    parts: frozenset[str]
+    varying: frozenset[str]
+    per_channel: frozenset[str]
+    gate_over_both: bool
+    phase_over_value: bool
+    decay_over_key: bool
+    reads: int
+    substeps: int
+    read: str
+    dtype: str
+    device: str
+
+    @property
+    def over_both(self) -> str | None:
+        """What keeps writes and decays from being products over K and V, or None."""
+        if "rate" in self.parts:
+            return "rate × step decays every entry of K × V by itself"
+        if self.phase_over_value:
+            return "a phase over V makes e and s per channel"
+        if self.gate_over_both:
+            return "a gate over K and V makes e per channel"
+        if self.per_channel:
+            return f"{' and '.join(sorted(self.per_channel))} is per channel"
+        return None
+
+
+def structure_of(record: Recurrence | Convolution) -> Structure:
+    """Read the structure off a record."""
+    if isinstance(record, Convolution):
+        batch, length, heads, value = record.input.shape
+        return Structure(
+            batch=batch,
+            length=_bucket(length),
+            heads=heads,
+            key=1,
+            value=value,
+            parts=frozenset({"input", "response"}),
+            varying=frozenset({"input"}),
+            per_channel=frozenset(),
+            gate_over_both=False,
+            phase_over_value=False,
+            decay_over_key=False,
+            reads=1,
+            substeps=1,
+            read="after",
+            dtype=str(record.input.dtype),
+            device=record.input.device.type,
+        )
+    names, varying, per_channel = set(), set(), set()
+    gate_over_both = phase_over_value = decay_over_key = False
+    for label, axes, tensor in parts(record):
+        name = label.partition("[")[0].partition(".")[0]
+        names.add(name)
+        if axes[0] == "B" and (tensor.shape[0] > 1 or (name != "memory" and tensor.shape[1] > 1)):
+            varying.add(name)
+        if axes[-1] == "V" and tensor.shape[-1] > 1:
+            if name in ("expand", "shrink"):
+                per_channel.add(name)
+            gate_over_both |= name == "gate" and tensor.shape[3] > 1
+            phase_over_value |= name in ("phase", "phase_rate")
+        decay_over_key |= name in ("key", "log_gate") and tensor.shape[3] > 1
+    sizes = record.sizes
+    return Structure(
+        batch=sizes["B"],
+        length=_bucket(sizes["T"]),
+        heads=sizes["H"],
+        key=sizes["K"],
+        value=sizes["V"],
+        parts=frozenset(names),
+        varying=frozenset(varying),
+        per_channel=frozenset(per_channel),
+        gate_over_both=gate_over_both,
+        phase_over_value=phase_over_value,
+        decay_over_key=decay_over_key,
+        reads=len(record.reads),
+        substeps=record.substeps,
+        read=record.read,
+        dtype=str(state_dtype(record)),
+        device=record.expand.device.type,
+    )
+
+
+def _bucket(length: int) -> int:
+    return 1 << (length - 1).bit_length()

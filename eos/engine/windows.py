@@ -1,0 +1,176 @@
+"""Runs a recurrence window by window, keeping the memory only between windows.
+
+The forward pass holds no graph. The backward pass takes the windows in reverse: each is lowered again under autograd,
+the algorithm's adjoint gives the gradients of the lowered tensors, and autograd carries those through the rewrites to
+the record. So memory grows with T only by the inputs, the outputs and one memory a window.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from eos.engine.algorithm import AbstractAlgorithm, flat
+from eos.engine.lower import Lowered, lower
+from eos.engine.sequential import turn_memory
+from eos.engine.state import empty_memory, output_dtype, state_dtype
+from eos.record import Axes, Memory, Recurrence, map_parts, parts
+
+
+def run_windows(
+    record: Recurrence, algorithm: AbstractAlgorithm, *, length: int, trace: bool
+) -> tuple[tuple[Tensor, ...], Memory, Tensor | None]:
+    """Run ``algorithm`` over windows of ``length`` steps.
+
+    Returns:
+        The reads, each [B,T,H,V]; the memory after the last step; M at every step [B,T,H,K|1] if asked for.
+    """
+    memory = record.memory or empty_memory(record)
+    own = [(axes, tensor) for name, axes, tensor in parts(record) if not name.startswith("memory.")]
+    run = Run(record=record, algorithm=algorithm, length=length, trace=trace, axes=[axes for axes, _ in own])
+    sizes = record.sizes
+    value = memory.value.to(state_dtype(record)).expand(sizes["B"], sizes["H"], sizes["K"], sizes["V"])
+    out = _Windows.apply(run, value, memory.log_scale, *(tensor for _, tensor in own))
+    ys, (value, scale, scales) = out[: len(record.reads)], out[len(record.reads) :]
+    return ys, Memory(value=value, log_scale=scale), scales
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """What stays the same over the windows of one call."""
+
+    record: Recurrence
+    algorithm: AbstractAlgorithm
+    length: int
+    trace: bool
+    axes: list[Axes]
+
+    def windows(self) -> list[tuple[int, int]]:
+        """Start and end of every window, in steps."""
+        total = self.record.sizes["T"]
+        return [(start, min(start + self.length, total)) for start in range(0, total, self.length)]
+
+    def part(self, index: int, tensor: Tensor, start: int, stop: int) -> Tensor:
+        """What a window sees of a tensor of the record; a shared time axis stays as it is."""
+        axes = self.axes[index]
+        if axes[0] != "B" or tensor.shape[1] == 1:
+            return tensor
+        n = self.record.substeps if axes[1] == "S" else 1
+        return tensor[:, start * n : stop * n]
+
+    def window(self, tensors: list[Tensor], start: int, stop: int) -> Recurrence:
+        """The record of one window, of the tensors of :meth:`part`, without a memory."""
+        queue = iter(tensors)
+        window = map_parts(self.record, lambda name, axes, tensor: next(queue))
+        object.__setattr__(window, "memory", None)
+        object.__setattr__(window, "sizes", {**self.record.sizes, "T": stop - start})
+        return window
+
+    def read_steps(self) -> slice:
+        """The micro-steps that reads are taken from."""
+        n = self.record.substeps
+        return slice(0, None, n) if self.record.read == "before" else slice(n - 1, None, n)
+
+
+class _Windows(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, run: Run, value: Tensor, scale: Tensor | None, *tensors: Tensor) -> Any:
+        record = run.record
+        sizes, dtype = record.sizes, output_dtype(record)
+        ys = [value.new_empty(sizes["B"], sizes["T"], sizes["H"], sizes["V"], dtype=dtype) for _ in record.reads]
+        values, scales, traces = [value], [scale], []
+        for start, stop in run.windows():
+            window = run.window([run.part(j, t, start, stop) for j, t in enumerate(tensors)], start, stop)
+            x = lower(window, scales[-1])
+            outputs, value = run.algorithm.forward(x, value)
+            value = value if x.turn is None else turn_memory(value, x.turn)
+            values.append(value)
+            scales.append(x.log_scale)
+            for y, output in zip(ys, outputs, strict=True):
+                y[:, start:stop] = output[:, run.read_steps()]
+            if run.trace:
+                traces.append(x.trace)
+        ctx.run = run
+        ctx.save_for_backward(*tensors, *values, *(s for s in scales if s is not None))
+        trace = torch.cat(traces, 1) if run.trace else None
+        return (*ys, values[-1].contiguous(), scales[-1], trace)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor | None) -> Any:
+        run: Run = ctx.run
+        windows, count = run.windows(), len(run.axes)
+        saved = list(ctx.saved_tensors)
+        tensors, values = saved[:count], saved[count : count + len(windows) + 1]
+        scales: list[Tensor | None] = saved[count + len(windows) + 1 :] or [None] * (len(windows) + 1)
+        reads = len(run.record.reads)
+        dys, (dvalue, dscale, dtrace) = grads[:reads], grads[reads:]
+        dvalue = torch.zeros_like(values[-1]) if dvalue is None else dvalue
+        needed = ctx.needs_input_grad[3:]
+        totals = [torch.zeros_like(t) if need else None for t, need in zip(tensors, needed, strict=True)]
+        for index in reversed(range(len(windows))):
+            start, stop = windows[index]
+            leaves = [
+                run.part(j, t, start, stop).detach().requires_grad_(need)
+                for j, (t, need) in enumerate(zip(tensors, needed, strict=True))
+            ]
+            before = scales[index]
+            before = None if before is None else before.detach().requires_grad_()
+            with torch.enable_grad():
+                x = lower(run.window(leaves, start, stop), before)
+                turned = None if x.turn is None else turn_memory(_unturned(values[index + 1], x.turn), x.turn)
+            dm = dvalue if x.turn is None else turn_memory(dvalue, -x.turn.detach())
+            dy = tuple(_place(d, run, start, stop, x) for d in dys)
+            gradients, dvalue_before = run.algorithm.backward(_leaf(x), values[index], dy, dm)
+            pairs = list(zip(flat(x), gradients.flat(), strict=True))
+            pairs += [(turned, dvalue), (x.log_scale, dscale)]
+            pairs += [(x.trace, None if dtrace is None else dtrace[:, start:stop])]
+            wanted = [leaf for leaf in (*leaves, before) if leaf is not None and leaf.requires_grad]
+            kept = [(out, d) for out, d in pairs if out is not None and d is not None and out.requires_grad]
+            found = torch.autograd.grad(
+                [out for out, _ in kept], wanted, [d for _, d in kept], allow_unused=True, materialize_grads=True
+            )
+            queue = iter(found)
+            for j, total in enumerate(totals):
+                if total is not None:
+                    run.part(j, total, start, stop).add_(next(queue))
+            dvalue, dscale = dvalue_before, None if before is None else next(queue)
+        return (None, dvalue, dscale, *totals)
+
+
+def _leaf(x: Lowered) -> Lowered:
+    """The same window cut from the graph of its rewrites, still marking what takes a gradient."""
+
+    def cut(tensor: Tensor | None) -> Any:
+        return None if tensor is None else tensor.detach().requires_grad_(tensor.requires_grad)
+
+    return replace(
+        x,
+        input=cut(x.input),
+        expand=cut(x.expand),
+        reads=tuple(cut(s) for s in x.reads),
+        over_key=cut(x.over_key),
+        over_value=cut(x.over_value),
+        over_both=cut(x.over_both),
+        erase=None if x.erase is None else (cut(x.erase[0]), cut(x.erase[1])),
+    )
+
+
+def _unturned(value: Tensor, angle: Tensor) -> Tensor:
+    """The memory in the turned frame of the window that ends with it, as a constant."""
+    return turn_memory(value.detach(), -angle.detach())
+
+
+def _place(dy: Tensor | None, run: Run, start: int, stop: int, x: Lowered) -> Tensor:
+    """The gradient of a read on the micro-steps it is taken from, in the memory's dtype."""
+    batch, steps, heads, value = x.input.shape
+    if dy is None:
+        return x.input.new_zeros(1, 1, 1, 1).expand(batch, steps, heads, value)
+    dy = dy[:, start:stop].to(x.input.dtype)
+    if run.record.substeps == 1:
+        return dy
+    placed = dy.new_zeros(batch, steps, heads, value)
+    placed[:, run.read_steps()] = dy
+    return placed
