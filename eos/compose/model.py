@@ -1,0 +1,108 @@
+"""Model recipes: from a name and overrides to a checked recipe, to a model, and back to plain data."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from eos import registry
+from eos.compose.check import Keys, check, dotted
+from eos.compose.override import apply
+from eos.compose.reader import read_recipe
+from eos.compose.stages import flat, nested
+from eos.config import EOSMixer, ModelRecipe, StageRecipe
+from eos.errors import CompositionError, RecipeError, unknown
+
+if TYPE_CHECKING:
+    from eos.models import LanguageModel
+
+
+def load_model_recipe(name: str, overrides: Sequence[str] = ()) -> ModelRecipe:
+    """The model recipe of this name, changed by overrides such as ``expand=elu`` or ``layers=4``, and checked.
+
+    Raises:
+        RecipeError: an unknown name or key, or a value that is not allowed.
+    """
+    path = registry.recipe("model", name)
+    data = apply({"model": read_recipe(path)}, overrides)
+    return check_model(data["model"], source=source_of(path, overrides))
+
+
+def build(recipe: str | ModelRecipe, overrides: Sequence[str] = (), *, vocabulary: int = 256) -> "LanguageModel":
+    """The language model of a recipe, with fresh weights.
+
+    Arguments:
+        recipe: the name of a model recipe, or a recipe itself.
+        overrides: changes in the short grammar, ``("expand=elu", "layers=4")``.
+        vocabulary: number of token ids, ≥ 1; 256 for bytes.
+
+    Raises:
+        RecipeError: an unknown name or key, or a value that is not allowed.
+        CompositionError: stages that make no sense together, with the reason.
+    """
+    if isinstance(recipe, str):
+        recipe = load_model_recipe(recipe, overrides)
+    else:
+        data = apply({"model": flat(recipe)}, overrides)
+        recipe = check_model(data["model"], source=source_of("the recipe", overrides))
+    if reason := refuse(recipe):
+        raise CompositionError(reason)
+    from eos.models import LanguageModel
+
+    return LanguageModel(recipe, vocabulary)
+
+
+def refuse(recipe: ModelRecipe) -> str | None:
+    """Why the stages of a recipe cannot be built together, or None: the one predicate of commands and search."""
+    from eos import layer
+
+    for name, mixer in recipe.mixers.items():
+        if isinstance(mixer, EOSMixer) and (reason := layer.refuse(mixer, recipe.width)):
+            return f"mixers.{name}: {reason}"
+    return None
+
+
+def check_model(data: Any, *, source: str, at: Keys = ()) -> ModelRecipe:
+    """``data``, as YAML gives it, as a model recipe whose stages exist and have every option filled in.
+
+    Raises:
+        RecipeError: naming the source and the dotted key.
+    """
+    recipe = check(ModelRecipe, nested(data), source=source, at=at)
+    places = list(recipe.layout.values() if isinstance(recipe.layout, dict) else recipe.layout)
+    for name in places:
+        if name not in recipe.mixers:
+            raise RecipeError(f"{source}: {dotted((*at, 'layout'))} names an {unknown('mixer', name, recipe.mixers)}")
+    mixers = {name: _checked(mixer, source, (*at, "mixers", name)) for name, mixer in recipe.mixers.items()}
+    return replace(recipe, mixers=mixers)
+
+
+def source_of(recipe: Path | str, overrides: Sequence[str]) -> str:
+    """How an error names a recipe: its file and what changed it."""
+    return f"{recipe} with {' '.join(overrides)}" if overrides else str(recipe)
+
+
+def _checked(mixer: Any, source: str, at: Keys) -> Any:
+    """The mixer with every option of its stages checked and filled in."""
+    if not isinstance(mixer, EOSMixer):
+        return mixer
+    return replace(
+        mixer,
+        expand=_checked_stage("expand", mixer.expand, source, (*at, "expand")),
+        oscillation=[
+            _checked_stage("oscillation", part, source, (*at, "oscillation", index))
+            for index, part in enumerate(mixer.oscillation)
+        ],
+        shrink=_checked_stage("shrink", mixer.shrink, source, (*at, "shrink")),
+        couple=mixer.couple and _checked_stage("couple", mixer.couple, source, (*at, "couple")),
+    )
+
+
+def _checked_stage(kind: str, recipe: StageRecipe, source: str, at: Keys) -> StageRecipe:
+    try:
+        stage = registry.stage(kind, recipe.name)
+    except RecipeError as error:
+        raise RecipeError(f"{source}: {dotted(at)}: {error}") from None
+    source = f"{source}: {kind} stage {recipe.name!r}"
+    options = check(stage.load().Options, recipe.options, source=source, at=at)
+    return StageRecipe(name=recipe.name, options=asdict(options))

@@ -1,0 +1,86 @@
+"""The forms in which data may say a stage: its name, or a flat mapping of its name and options.
+
+An oscillation is a list of those; ``a+b`` stands for the list of two names and ``none`` for the empty one.
+"""
+
+from collections.abc import Callable
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+from eos.config import StageRecipe
+
+SLOTS = ("expand", "shrink", "couple")
+PRODUCT = "oscillation"
+NOTHING = "none"
+
+
+def block(value: Any) -> Any:
+    """A stage as a flat mapping; what is neither a name nor a mapping is left for the check to refuse."""
+    return {"name": value} if isinstance(value, str) else value
+
+
+def parts(value: Any) -> Any:
+    """The stages of an oscillation as a list of names and mappings, or what is none of its forms as it is."""
+    if value is None or value == NOTHING:
+        return []
+    if isinstance(value, str):
+        return [name.strip() for name in value.split("+")]
+    return [value] if isinstance(value, dict) else value
+
+
+def canonical(model: Any) -> Any:
+    """A copy of a model recipe's data in which every stage is a flat mapping and every oscillation a list."""
+    return _map_stages(model, block)
+
+
+def nested(model: Any) -> Any:
+    """A copy in which every stage is ``{name, options}``, as :class:`~eos.config.StageRecipe` has it."""
+    return _map_stages(model, _nest)
+
+
+def flat(options: Any) -> dict[str, Any]:
+    """The data of a recipe or of an options class, as :func:`~eos.compose.reader.read_recipe` would give it."""
+    data: dict[str, Any] = _plain(options)
+    return data
+
+
+def _map_stages(model: Any, change: Callable[[Any], Any]) -> Any:
+    if not isinstance(model, dict) or not isinstance(model.get("mixers"), dict):
+        return model
+    mixers = {name: _map_mixer(mixer, change) for name, mixer in model["mixers"].items()}
+    return {**model, "mixers": mixers}
+
+
+def _map_mixer(mixer: Any, change: Callable[[Any], Any]) -> Any:
+    if not isinstance(mixer, dict) or mixer.get("kind", "eos") != "eos":
+        return mixer
+    changed = dict(mixer)
+    for slot in SLOTS:
+        if slot in mixer:
+            changed[slot] = None if slot == "couple" and mixer[slot] == NOTHING else change(mixer[slot])
+    if PRODUCT in mixer:
+        stages = parts(mixer[PRODUCT])
+        changed[PRODUCT] = [change(stage) for stage in stages] if isinstance(stages, list) else stages
+    return changed
+
+
+def _nest(value: Any) -> Any:
+    value = block(value)
+    if not isinstance(value, dict):
+        return value
+    options = {key: option for key, option in value.items() if key != "name"}
+    return {"options": options} | {key: name for key, name in value.items() if key == "name"}
+
+
+def _plain(value: Any) -> Any:
+    match value:
+        case StageRecipe():
+            return {"name": value.name, **_plain(value.options)}
+        case dict():
+            return {key: _plain(inner) for key, inner in value.items()}
+        case list() | tuple():
+            return [_plain(inner) for inner in value]
+        case _ if is_dataclass(value):
+            return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
+        case _:
+            return value
