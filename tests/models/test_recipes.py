@@ -1,0 +1,132 @@
+"""What every model recipe must do, walked over the registry."""
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from eos import registry
+from eos.compose import load_model_recipe
+from eos.models import LanguageModel, generate
+
+VOCABULARY, ROWS, LENGTH = 37, 2, 33
+# float32, a few layers, sums in another order
+TOLERANCE = {"atol": 1e-4, "rtol": 1e-4}
+RECIPES = sorted(registry.recipes("model"))
+
+
+@pytest.fixture(params=RECIPES)
+def model(request: pytest.FixtureRequest) -> LanguageModel:
+    torch.manual_seed(0)
+    return LanguageModel(load_model_recipe(request.param, ["width=64", "layers=3"]), VOCABULARY)
+
+
+@pytest.fixture
+def tokens() -> Tensor:
+    return torch.randint(VOCABULARY, (ROWS, LENGTH), generator=torch.Generator().manual_seed(1))
+
+
+def begins(*places: tuple[int, int]) -> Tensor:
+    reset = torch.zeros(ROWS, LENGTH, dtype=torch.bool)
+    for row, step in places:
+        reset[row, step] = True
+    return reset
+
+
+def pieces(model: LanguageModel, tokens: Tensor, sizes: list[int], reset: Tensor | None = None) -> Tensor:
+    """The logits of tokens given piece by piece with a cache."""
+    cache = model.cache(tokens.shape[0])
+    resets = [None] * len(sizes) if reset is None else reset.split(sizes, 1)
+    return torch.cat(
+        [model(part, reset=r, cache=cache) for part, r in zip(tokens.split(sizes, 1), resets, strict=True)], 1
+    )
+
+
+def test_every_gradient_is_finite(model: LanguageModel, tokens: Tensor) -> None:
+    logits = model(tokens)
+    F.cross_entropy(logits[:, :-1].flatten(0, 1), tokens[:, 1:].flatten()).backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.isfinite().all(), name
+
+
+def test_start_is_near_uniform(model: LanguageModel, tokens: Tensor) -> None:
+    loss = F.cross_entropy(model(tokens)[:, :-1].flatten(0, 1), tokens[:, 1:].flatten())
+    assert abs(loss.item() - torch.tensor(VOCABULARY).log().item()) < 0.3
+
+
+def test_decode_equals_forward(model: LanguageModel, tokens: Tensor) -> None:
+    with torch.no_grad():
+        torch.testing.assert_close(pieces(model, tokens, [1] * LENGTH), model(tokens), **TOLERANCE)
+
+
+@pytest.mark.parametrize("sizes", [[17, *[1] * 16], [2, 3, 1, 1, 26], [32, 1]], ids=str)
+def test_split_equals_continue(model: LanguageModel, tokens: Tensor, sizes: list[int]) -> None:
+    with torch.no_grad():
+        torch.testing.assert_close(pieces(model, tokens, sizes), model(tokens), **TOLERANCE)
+
+
+def test_packed_equals_separate(model: LanguageModel, tokens: Tensor) -> None:
+    reset = begins((0, 0), (0, 5), (0, 6), (1, 20))
+    with torch.no_grad():
+        packed = model(tokens, reset=reset)
+        for row, start, stop in ((0, 0, 5), (0, 5, 6), (0, 6, LENGTH), (1, 0, 20), (1, 20, LENGTH)):
+            alone = model(tokens[row : row + 1, start:stop])
+            torch.testing.assert_close(packed[row : row + 1, start:stop], alone, **TOLERANCE)
+
+
+def test_packed_decode_equals_packed_forward(model: LanguageModel, tokens: Tensor) -> None:
+    reset = begins((0, 3), (0, 16), (1, 9), (1, 10))
+    with torch.no_grad():
+        decoded = pieces(model, tokens, [10, *[1] * 13, 10], reset)
+        torch.testing.assert_close(decoded, model(tokens, reset=reset), **TOLERANCE)
+
+
+@pytest.mark.parametrize("step", [0, 16, LENGTH - 1])
+def test_the_past_does_not_see_the_future(model: LanguageModel, tokens: Tensor, step: int) -> None:
+    changed = tokens.clone()
+    changed[:, step] = (changed[:, step] + 1) % VOCABULARY
+    with torch.no_grad():
+        before, after = model(tokens), model(changed)
+    torch.testing.assert_close(before[:, :step], after[:, :step], **TOLERANCE)
+    assert not torch.allclose(before[:, step], after[:, step], atol=1e-4)
+
+
+def test_rows_do_not_see_each_other(model: LanguageModel, tokens: Tensor) -> None:
+    with torch.no_grad():
+        torch.testing.assert_close(model(tokens)[1:], model(tokens[1:]), **TOLERANCE)
+
+
+def test_bfloat16_autocast_stays_close(model: LanguageModel, tokens: Tensor) -> None:
+    wide = model(tokens)
+    with torch.autocast("cpu", torch.bfloat16):
+        narrow = model(tokens)
+    # bfloat16 has 8 bits; logits start at a standard deviation of about 0.16
+    torch.testing.assert_close(narrow.float(), wide, atol=0.06, rtol=0)
+    narrow.float().square().mean().backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
+
+
+@pytest.mark.parametrize("recipe", sorted(set(RECIPES) - {"llama"}))
+def test_decoding_memory_is_flat(recipe: str) -> None:
+    model = LanguageModel(load_model_recipe(recipe, ["width=64", "layers=2"]), VOCABULARY)
+    cache = model.cache(1)
+    sizes = []
+    with torch.no_grad():
+        for _ in range(140):  # more than the window of the hybrid's attention
+            model(torch.zeros(1, 1, dtype=torch.long), cache=cache)
+            sizes.append(cache.bytes)
+    assert sizes[130] == sizes[139] > 0
+
+
+def test_generation_repeats_with_its_seed(model: LanguageModel, tokens: Tensor) -> None:
+    first = generate(model, tokens[:, :5], tokens=12, temperature=1.2, top_k=20, top_p=0.95, seed=3)
+    assert torch.equal(first, generate(model, tokens[:, :5], tokens=12, temperature=1.2, top_k=20, top_p=0.95, seed=3))
+    assert not torch.equal(first, generate(model, tokens[:, :5], tokens=12, temperature=1.2, top_k=20, seed=4))
+
+
+def test_greedy_generation_is_the_argmax_of_the_forward_pass(model: LanguageModel, tokens: Tensor) -> None:
+    drawn = generate(model, tokens[:, :5], tokens=6, temperature=0)
+    with torch.no_grad():
+        logits = model(torch.cat([tokens[:, :5], drawn], 1))
+    assert torch.equal(logits[:, 4:-1].argmax(-1), drawn)
