@@ -8,8 +8,6 @@ from contextlib import closing, contextmanager
 
 import torch
 from lightning.pytorch import Trainer
-from rich.console import Console
-from torch import nn
 
 from eos.errors import RunError
 from eos.tasks.task import AbstractTask
@@ -19,42 +17,37 @@ from eos.training.config import Device, TrainingOptions
 from eos.training.data import TrainingData
 from eos.training.folder import RunFolder
 from eos.training.module import TrainingModule
-from eos.training.report import report_on
+from eos.training.report import AbstractReport
 from eos.training.stopping import StopRequest
 
 
 def fit(
-    model: nn.Module,
+    module: TrainingModule,
     task: AbstractTask,
-    options: TrainingOptions,
     *,
     folder: RunFolder,
+    device: torch.device,
     stop: StopRequest,
-    console: Console | None,
-) -> TrainingModule:
-    """Train ``model`` from the folder's latest checkpoint, or from its start where there is none.
+    report: AbstractReport,
+) -> None:
+    """Train from the folder's latest checkpoint, or from the start where there is none; ``module`` ends on ``device``.
 
-    Returns:
-        The module, on the training device: its state tells how far it came; ``stop`` tells whether it was stopped.
-        Where validations were asked for, the last step is validated too, unless training was stopped.
+    Its state then tells how far it came, and ``stop`` whether it was stopped. Where validations were asked for, the
+    last step is validated too, unless training was stopped.
 
     Raises:
         RunError: a step was not finite, the disk is full, or the folder is damaged.
     """
-    device = torch_device(options.device)
-    steps = budget_in_steps(task, options)
-    module = TrainingModule(model, options, steps=steps)
-    saved = folder.last if folder.last.exists() else None
+    options = module.training_options
     with (
         quiet_lightning(),
-        report_on(console, steps=steps) as report,
         closing(Bookkeeping(folder, task, module=module, stop=stop, report=report)) as bookkeeping,
     ):
         trainer = Trainer(
             accelerator="gpu" if device.type == "cuda" else "cpu",
             devices=1,
             max_epochs=-1,
-            max_steps=-1 if steps is None else steps,
+            max_steps=-1 if module.steps is None else module.steps,
             callbacks=[bookkeeping],
             plugins=[AtomicCheckpointIO()],
             # Logs, checkpoints, validations and bars are the bookkeeping's.
@@ -65,12 +58,12 @@ def fit(
             limit_val_batches=0,
             use_distributed_sampler=False,
         )
+        saved = folder.last if folder.last.exists() else None
         trainer.fit(module, datamodule=TrainingData(task, options), ckpt_path=saved)
         module.to(device)
         state = module.state
         if stop.signal is None and options.validate_every is not None and state.validated_step != state.step:
             bookkeeping.validate()
-    return module
 
 
 def budget_in_steps(task: AbstractTask, options: TrainingOptions) -> int | None:

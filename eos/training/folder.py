@@ -63,15 +63,7 @@ class RunFolder:
         Raises:
             RunError: the path is taken.
         """
-        try:
-            self.path.mkdir(parents=True)
-        except FileExistsError:
-            hint = (
-                "add resume=true to go on with it, or choose another run=…"
-                if self.recipe.is_file()
-                else "choose another"
-            )
-            raise RunError(f"{self.path} exists already: {hint}") from None
+        claim(self.path)
         self.last.parent.mkdir()
 
     def require(self) -> None:
@@ -98,6 +90,23 @@ class RunFolder:
             for leftover in self.path.rglob(f"*{TEMPORARY}"):
                 leftover.unlink()
             yield
+
+
+def claim(path: Path) -> None:
+    """Make a folder that must not exist yet.
+
+    Raises:
+        RunError: the path is taken.
+    """
+    try:
+        path.mkdir(parents=True)
+    except FileExistsError:
+        way = (
+            "add resume=true to go on with it, or choose another"
+            if RunFolder(path).recipe.is_file()
+            else "choose another"
+        )
+        raise RunError(f"{path} exists already; {way} run=PATH") from None
 
 
 def new_folder(root: Path, name: str) -> Path:

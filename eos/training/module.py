@@ -121,5 +121,6 @@ class TrainingModule(LightningModule):
         """Take them back."""
         saved = checkpoint["eos"]
         self.state = TrainingState.from_plain(saved["state"])
+        self.clock = Clock(self.state.seconds)
         self._nats.fill_(self.state.nats)
         self._random = saved["random"]

@@ -162,8 +162,9 @@ def report_on(console: Console | None, *, steps: int | None) -> AbstractReport:
 
 
 def metrics_line(metrics: dict[str, float]) -> str:
-    """Metrics in one line, each with its name in words."""
-    return "  ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in metrics.items())
+    """Metrics in one line, each with its name in words; without perplexities, which say the same as nats."""
+    shown = {name: value for name, value in metrics.items() if not name.startswith("perplexity")}
+    return "  ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in shown.items())
 
 
 def duration(seconds: float) -> str:
@@ -186,5 +187,4 @@ def _training_line(values: dict[str, float]) -> str:
     metrics = {name.removeprefix("train/"): value for name, value in values.items()}
     speed, rate = metrics.pop("tokens_per_second"), metrics.pop("learning_rate")
     metrics.pop("gradient_norm")
-    shown = {name: value for name, value in metrics.items() if not name.startswith("perplexity")}
-    return f"{metrics_line(shown)}  {speed:,.0f} tokens/s  lr {rate:.2e}"
+    return f"{metrics_line(metrics)}  {speed:,.0f} tokens/s  lr {rate:.2e}"

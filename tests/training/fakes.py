@@ -12,9 +12,10 @@ from torch import Tensor, nn
 from eos.config import option, options
 from eos.tasks.task import IGNORED, AbstractTask, Batch, Counts, Split
 from eos.training.config import TrainingOptions
-from eos.training.fit import fit
+from eos.training.fit import budget_in_steps, fit
 from eos.training.folder import RunFolder
 from eos.training.module import TrainingModule
+from eos.training.report import SilentReport
 from eos.training.state import seed_everything
 from eos.training.stopping import StopRequest
 
@@ -135,5 +136,8 @@ def fit_in(path: Path, model: nn.Module, options: TrainingOptions, task: Abstrac
     seed_everything(options.seed)
     for parameter in model.parameters():
         nn.init.normal_(parameter, std=0.5)
+    task = task or counting_task()
+    module = TrainingModule(model, options, steps=budget_in_steps(task, options))
     with StopRequest() as stop:
-        return fit(model, task or counting_task(), options, folder=folder, stop=stop, console=None)
+        fit(module, task, folder=folder, device=torch.device("cpu"), stop=stop, report=SilentReport())
+    return module

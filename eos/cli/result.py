@@ -1,0 +1,72 @@
+"""What a run or a group of runs came to, and what to type next."""
+
+import shlex
+from pathlib import Path
+
+import click
+from rich.text import Text
+
+from eos.cli.output import print_columns
+from eos.training.group import Group
+from eos.training.report import duration
+from eos.training.result import Result
+
+#: A shell's exit status for a process that a signal ended, less the signal's number.
+BY_SIGNAL = 128
+
+
+def show_run(path: Path, result: Result) -> int:
+    """Print the result of a run; the exit status of the command."""
+    where = shlex.quote(str(path))
+    if result.status == "stopped":
+        click.echo(f"Stopped and saved at step {result.steps}. To go on: {go_on(path)}", err=True)
+        return BY_SIGNAL + (result.signal or 0)
+    rows = [
+        (f"{part} {name.replace('_', ' ')}", number(value))
+        for part, metrics in result.metrics.items()
+        for name, value in metrics.items()
+    ]
+    best = "" if result.best_step in (None, result.steps) else f", best at step {result.best_step}"
+    rows += [
+        ("parameters", f"{result.parameters:,}"),
+        (
+            "trained on",
+            f"{result.tokens:,} tokens in {result.steps:,} steps{best}, {duration(result.training_seconds)}",
+        ),
+        ("folder", str(path)),
+        ("next", f'eos generate {where} "…"'),
+        ("", f"eos eval {where} task.source=…"),
+        ("", f"tensorboard --logdir {where}"),
+    ]
+    print_columns((name, Text(value)) for name, value in rows)
+    return 0
+
+
+def show_group(path: Path, group: Group) -> int:
+    """Print the result of a group of runs; the exit status of the command."""
+    where = shlex.quote(str(path))
+    if group.status == "stopped":
+        click.echo(f"Stopped and saved. To go on: {go_on(path)}", err=True)
+        return BY_SIGNAL + (group.signal or 0)
+    rows = [
+        (f"{part} {name.replace('_', ' ')}", f"{number(spread.mean)} ± {number(spread.std)}")
+        for part, metrics in group.metrics.items()
+        for name, spread in metrics.items()
+    ]
+    rows += [
+        ("seeds", ", ".join(map(str, group.seeds))),
+        ("folder", str(path)),
+        ("next", f"tensorboard --logdir {where}"),
+    ]
+    print_columns((name, Text(value)) for name, value in rows)
+    return 0
+
+
+def go_on(path: Path) -> str:
+    """The command that goes on with a run or group."""
+    return f"eos train run={shlex.quote(str(path))} resume=true"
+
+
+def number(value: float | None) -> str:
+    """A metric as the tables show it."""
+    return "not finite" if value is None else f"{value:.4f}" if abs(value) < 1000 else f"{value:.4g}"

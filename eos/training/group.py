@@ -1,0 +1,123 @@
+"""The same recipe with several seeds: a folder of runs, and what their metrics have in common."""
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from rich.console import Console
+
+from eos.compose.run import save_run_recipe
+from eos.errors import RecipeError
+from eos.training.files import read_json, replacing, write_json
+from eos.training.folder import RunFolder, claim
+from eos.training.result import Result, Status
+from eos.training.run import Recipe, recipe_of, resume, train
+
+RECORD = "group.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spread:
+    """One metric over the runs that have finished.
+
+    Arguments:
+        mean: of the values; None where one of them is not finite.
+        std: their sample standard deviation; None where there is no mean, or one value alone.
+        values: in the order of the seeds.
+    """
+
+    mean: float | None
+    std: float | None
+    values: list[float | None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Group:
+    """What group.json holds.
+
+    Arguments:
+        status: running until every run has finished; also when the process was killed.
+        seeds: of the runs, which stand in folders ``seed-N``.
+        metrics: by part and name.
+        signal: the number of the signal that stopped it.
+    """
+
+    status: Status | Literal["running"]
+    seeds: list[int]
+    metrics: dict[str, dict[str, Spread]]
+    signal: int | None = None
+
+
+def train_group(
+    recipe: Recipe, path: Path, seeds: Sequence[int], *, console: Console | None = None, command: Sequence[str] = ()
+) -> Group:
+    """Train a run for each seed, one after the other, in a new folder.
+
+    Arguments:
+        seeds: distinct, at least one; each takes the place of the recipe's own.
+
+    Raises:
+        RecipeError: no seeds, or one twice.
+        RunError: the folder exists, or as for :func:`~eos.training.run.train`.
+    """
+    if not seeds or len(set(seeds)) < len(seeds):
+        raise RecipeError(f"seeds must be distinct and at least one, got {list(seeds)}")
+    claim(path)
+    with replacing(RunFolder(path).recipe) as temporary:
+        save_run_recipe(recipe, temporary)
+    _write(path, "running", list(seeds), [])
+    return resume_group(path, console=console, command=command)
+
+
+def resume_group(path: Path, *, console: Console | None = None, command: Sequence[str] = ()) -> Group:
+    """Go on with a group: finish the run that was stopped, and begin those that were not begun."""
+    recipe = recipe_of(RunFolder(path))
+    seeds: list[int] = read_json(path / RECORD)["seeds"]
+    results: list[Result] = []
+    try:
+        for seed in seeds:
+            run = path / f"seed-{seed}"
+            if run.exists():
+                result = resume(run, console=console, command=command)
+            else:
+                seeded = replace(recipe, training=replace(recipe.training, seed=seed))
+                result = train(seeded, run, console=console, command=command)
+            if result.status == "stopped":
+                return _write(path, "stopped", seeds, results, signal=result.signal)
+            results.append(result)
+            _write(path, "running", seeds, results)
+    except Exception:
+        _write(path, "failed", seeds, results)
+        raise
+    return _write(path, "finished", seeds, results)
+
+
+def is_group(path: Path) -> bool:
+    """Whether the folder is a group's."""
+    return (path / RECORD).is_file()
+
+
+def _write(
+    path: Path,
+    status: Status | Literal["running"],
+    seeds: list[int],
+    results: list[Result],
+    *,
+    signal: int | None = None,
+) -> Group:
+    metrics: dict[str, dict[str, Spread]] = {}
+    for part, named in results[0].metrics.items() if results else ():
+        metrics[part] = {name: _spread([result.metrics[part][name] for result in results]) for name in named}
+    group = Group(status=status, seeds=seeds, metrics=metrics, signal=signal)
+    write_json(path / RECORD, asdict(group))
+    return group
+
+
+def _spread(values: list[float | None]) -> Spread:
+    known = [value for value in values if value is not None]
+    if len(known) < len(values):
+        return Spread(mean=None, std=None, values=values)
+    std = statistics.stdev(known) if len(known) > 1 else None
+    return Spread(mean=statistics.fmean(known), std=std, values=values)

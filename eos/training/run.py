@@ -1,0 +1,235 @@
+"""A run, from its recipe to its result."""
+
+import contextlib
+import shutil
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+
+from eos import registry
+from eos.compose import build, refuse
+from eos.compose.run import RunRecipe, read_run_recipe, save_run_recipe
+from eos.errors import CompositionError, RunError
+from eos.models import load_weights, save_weights
+from eos.tasks.task import AbstractTask, Split
+from eos.training.config import TrainingOptions
+from eos.training.evaluation import Evaluation, evaluate
+from eos.training.files import read_json, replacing, write_json
+from eos.training.fit import budget_in_steps, fit, torch_device
+from eos.training.folder import RunFolder
+from eos.training.module import TrainingModule
+from eos.training.provenance import device_name, peak_memory, provenance
+from eos.training.report import AbstractReport, report_on
+from eos.training.result import Result, Status, plain, read_result
+from eos.training.state import seed_everything
+from eos.training.stopping import EvaluationAbandoned, StopRequest
+
+Recipe = RunRecipe[TrainingOptions]
+HELD_OUT: tuple[Split, ...] = ("validation", "test")
+
+
+def train(recipe: Recipe, path: Path, *, console: Console | None = None, command: Sequence[str] = ()) -> Result:
+    """Begin a run in a new folder.
+
+    Arguments:
+        recipe: what to train, on what, how.
+        path: the run's folder, which must not exist yet.
+        console: where to show progress; None shows nothing.
+        command: the command line, kept in run.json.
+
+    Returns:
+        The result, which also stands in the folder; its status is stopped where SIGINT or SIGTERM came.
+
+    Raises:
+        RunError: the folder exists, the disk is full, or the numbers stopped being finite.
+        DataError: the data cannot be used; the folder is not made.
+        RecipeError: the model cannot be built; the folder is not made.
+    """
+    if reason := refuse(recipe.model):
+        raise CompositionError(reason)
+    device = torch_device(recipe.training.device)
+    folder = RunFolder(path)
+    folder.create()
+    with folder.locked():
+        try:
+            with replacing(folder.recipe) as temporary:
+                save_run_recipe(recipe, temporary)
+            module, task = _prepared(folder, recipe)
+        except BaseException:
+            # Nothing was trained: a half-made folder would only stand in the way of the next try.
+            shutil.rmtree(path)
+            raise
+        return _complete(folder, recipe, module, task, device=device, console=console, command=command)
+
+
+def resume(path: Path, *, console: Console | None = None, command: Sequence[str] = ()) -> Result:
+    """Go on with a run from its latest checkpoint; one that has finished is left as it is.
+
+    Raises:
+        RunError: there is no run, another process is training in it, or as for :func:`train`.
+        DataError: the data cannot be used, or is not what the run was begun with.
+    """
+    folder = RunFolder(path)
+    recipe = recipe_of(folder)
+    device = torch_device(recipe.training.device)
+    with folder.locked():
+        if folder.result.exists() and (result := read_result(folder.result)).status == "finished":
+            return result
+        module, task = _prepared(folder, recipe)
+        return _complete(folder, recipe, module, task, device=device, console=console, command=command)
+
+
+def recipe_of(folder: RunFolder) -> Recipe:
+    """The recipe of a run.
+
+    Raises:
+        RunError: there is no run.
+    """
+    folder.require()
+    return read_run_recipe(folder.recipe, training=TrainingOptions)
+
+
+def make_task(recipe: Recipe) -> AbstractTask:
+    """The task of a recipe, not prepared yet."""
+    task: AbstractTask = registry.task(recipe.task.name).load()(recipe.task.options)
+    return task
+
+
+def evaluate_held_out(
+    model: torch.nn.Module,
+    task: AbstractTask,
+    split: Split,
+    options: TrainingOptions,
+    *,
+    stop: StopRequest,
+    report: AbstractReport,
+) -> Evaluation:
+    """Evaluate on as much of a held-out part as ``options.evaluation_tokens`` says.
+
+    Raises:
+        EvaluationAbandoned: a stop was asked for.
+    """
+
+    def each(targets: int) -> None:
+        stop.abandon_evaluation()
+        report.evaluating(split, targets)
+
+    return evaluate(
+        model,
+        task,
+        split,
+        rows=options.evaluation_rows,
+        precision=options.precision,
+        tokens=options.evaluation_tokens,
+        each=each,
+    )
+
+
+def _prepared(folder: RunFolder, recipe: Recipe) -> tuple[TrainingModule, AbstractTask]:
+    task = make_task(recipe)
+    task.prepare(folder.path)
+    # Seeded after the data, whose making may draw numbers or, from a cache, may not.
+    seed_everything(recipe.training.seed)
+    model = build(recipe.model, vocabulary=task.vocabulary)
+    return TrainingModule(model, recipe.training, steps=budget_in_steps(task, recipe.training)), task
+
+
+def _complete(
+    folder: RunFolder,
+    recipe: Recipe,
+    module: TrainingModule,
+    task: AbstractTask,
+    *,
+    device: torch.device,
+    console: Console | None,
+    command: Sequence[str],
+) -> Result:
+    """Train to the end of the budget, evaluate, and write down how it went."""
+    folder.result.unlink(missing_ok=True)
+    _record_start(folder, recipe, device, command)
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    with StopRequest() as stop, report_on(console, steps=module.steps) as report:
+        report.note(f"run {folder.path} on {device_name(device)}")
+        report.note(task.summary)
+        try:
+            fit(module, task, folder=folder, device=device, stop=stop, report=report)
+            result = _finish(folder, recipe, module, task, device=device, stop=stop, report=report)
+            result.write(folder.result)
+        except Exception as error:
+            # On a full disk this fails too, and the first error has said so already.
+            with contextlib.suppress(RunError):
+                _result("failed", recipe, module, device, error=str(error)).write(folder.result)
+            raise
+    if result.status == "finished":
+        folder.forget_best_but(None)
+    return result
+
+
+def _finish(
+    folder: RunFolder,
+    recipe: Recipe,
+    module: TrainingModule,
+    task: AbstractTask,
+    *,
+    device: torch.device,
+    stop: StopRequest,
+    report: AbstractReport,
+) -> Result:
+    """Keep the weights of the best validation, or the last ones where there was none, and evaluate them."""
+    state = module.state
+    trained_for = module.clock.seconds()
+    if state.best_step is not None and state.best_step != state.step:
+        load_weights(module.model, folder.best(state.best_step))
+    with replacing(folder.weights) as temporary:
+        save_weights(module.model, temporary)
+    found: dict[Split, Evaluation] = {}
+    try:
+        for split in HELD_OUT:
+            found[split] = evaluate_held_out(module.model, task, split, recipe.training, stop=stop, report=report)
+    except EvaluationAbandoned:
+        found = {}
+    done = _result("finished", recipe, module, device, found=found, training_seconds=trained_for)
+    return done if found else replace(done, status="stopped", signal=stop.signal)
+
+
+def _result(
+    status: Status,
+    recipe: Recipe,
+    module: TrainingModule,
+    device: torch.device,
+    *,
+    found: dict[Split, Evaluation] | None = None,
+    training_seconds: float | None = None,
+    error: str | None = None,
+) -> Result:
+    state, found = module.state, found or {}
+    seconds = module.clock.seconds()
+    return Result(
+        status=status,
+        names=recipe.names,
+        seed=recipe.training.seed,
+        metrics={split: plain(each.metrics) for split, each in found.items()},
+        targets={split: each.counts.targets for split, each in found.items()},
+        steps=state.step,
+        tokens=state.tokens,
+        best_step=state.best_step,
+        parameters=sum(parameter.numel() for parameter in module.model.parameters()),
+        training_seconds=seconds if training_seconds is None else training_seconds,
+        wall_seconds=seconds,
+        peak_memory_bytes=peak_memory(device),
+        device=device_name(device),
+        error=error,
+    )
+
+
+def _record_start(folder: RunFolder, recipe: Recipe, device: torch.device, command: Sequence[str]) -> None:
+    record: dict[str, Any] = {"seed": recipe.training.seed, "starts": []}
+    if folder.record.exists():
+        record = read_json(folder.record)
+    record["starts"].append(provenance(list(command), device))
+    write_json(folder.record, record)
