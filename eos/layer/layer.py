@@ -97,20 +97,20 @@ class EOSLayer(AbstractMixer):
         """y, divided by its denominator where the mixer has one."""
         denominator = self.mixer.denominator
         traced = denominator is not None and record.transition.stabilise == "max"
-        trace = None
-        if cache is not None and record.sizes["T"] == 1:
+        maximum: Tensor | None = None
+        if cache is None or record.sizes["T"] > 1:
+            y, memory, *traces = engine.scan(record, trace=traced)
+            maximum = traces[0] if traced else None
+        else:
             y, memory = engine.step(record)
             if traced and memory.log_scale is not None:
-                trace = memory.log_scale[:, None]
-        elif traced:
-            y, memory, trace = engine.scan(record, trace=True)
-        else:
-            y, memory = engine.scan(record)
+                maximum = memory.log_scale[:, None]
+        assert isinstance(y, Tensor)  # there is one read
         if cache is not None:
             cache.memory = memory
         if denominator is None:
             return y
-        return divide(y, self.composition.context.value_size, floor=denominator.floor, log_scale=trace)
+        return divide(y, self.composition.context.value_size, floor=denominator.floor, log_scale=maximum)
 
 
 def _recurrence(states: States, reset: Tensor | None, memory: Memory | None) -> Recurrence:

@@ -36,7 +36,7 @@ def test_another_model_is_named_key_by_key(tmp_path: Path) -> None:
         load_weights(before, path)
     assert "missing head.weight" in str(caught.value)
     assert "embedding.weight is [11, 32] in the file and [12, 32] in the model" in str(caught.value)
-    with pytest.raises(RunError, match="unexpected blocks.1.mixer_norm.weight"):
+    with pytest.raises(RunError, match=r"unexpected blocks\.1\.mixer_norm\.weight"):
         load_weights(small("layers=1"), path)
 
 
