@@ -70,6 +70,14 @@ class AbstractTask(ABC):
         """
 
     @abstractmethod
+    def prepare_other(self, folder: Path) -> None:
+        """Make other data than the run's ready, in the tokens of the run in ``folder``, which is only read.
+
+        Raises:
+            DataError: data that is missing or unusable, or a folder that holds no run on this task.
+        """
+
+    @abstractmethod
     def restore(self, folder: Path) -> None:
         """Make :meth:`encode` and :meth:`decode` ready from a run's ``folder``, without the data."""
 

@@ -58,19 +58,26 @@ class TextTask(AbstractTask):
         self._made: Corpus | None = None
 
     def prepare(self, folder: Path) -> None:
+        self._made = self._make(folder)
+
+    def prepare_other(self, folder: Path) -> None:
+        self._made = self._make(folder, other=True)
+
+    def restore(self, folder: Path) -> None:
+        self._made = restore_corpus(folder)
+
+    def _make(self, folder: Path, *, other: bool = False) -> Corpus:
         chosen: TextTask.Options = self.options
         source = open_source(chosen.source, subset=chosen.subset, split=chosen.split, column=chosen.column)
-        self._made = make_corpus(
+        return make_corpus(
             source,
             folder,
             cache=Path(chosen.cache).expanduser(),
             pairs=chosen.vocabulary if chosen.tokens == "bpe" else None,
             documents=chosen.documents,
             length=self._length,
+            other=other,
         )
-
-    def restore(self, folder: Path) -> None:
-        self._made = restore_corpus(folder)
 
     @property
     def _corpus(self) -> Corpus:

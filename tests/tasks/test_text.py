@@ -259,6 +259,22 @@ def test_a_run_folder_alone_restores_the_tokenizer(make: Make, tmp_path: Path, t
     assert (restored.vocabulary, restored.summary) == (task.vocabulary, task.summary)
 
 
+@pytest.mark.parametrize("tokens", ["bytes", "bpe"])
+def test_another_text_is_read_in_the_tokens_of_the_run(make: Make, tmp_path: Path, tokens: str) -> None:
+    run = make(prose(400), tokens=tokens, vocabulary=300)
+    files = {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()}
+    other = make(prose(900, 1).upper(), run="other", tokens=tokens, vocabulary=300)
+    with pytest.raises(DataError, match="made from a text of sha256"):
+        other.prepare(tmp_path / "run")
+    other.prepare_other(tmp_path / "run")
+    assert other.encode("THE MODEL") == run.encode("THE MODEL")
+    batch = next(other.evaluation_batches("test", 1))
+    assert other.decode(batch.targets[0].tolist()) in prose(900, 1).upper()
+    assert {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()} == files
+    with pytest.raises(DataError, match=r"name the folder of a run on text"):
+        other.prepare_other(tmp_path / "texts")
+
+
 def test_a_run_keeps_its_tokenizer_when_the_cache_is_gone(make: Make, tmp_path: Path) -> None:
     text = prose(900)
     batch = make(text, tokens="bpe", vocabulary=300).train_batch(0, 0, 4)

@@ -45,6 +45,9 @@ class CountingTask(AbstractTask):
     def prepare(self, folder: Path) -> None:
         return None
 
+    def prepare_other(self, folder: Path) -> None:
+        return None
+
     def restore(self, folder: Path) -> None:
         return None
 

@@ -41,7 +41,14 @@ class Corpus:
 
 
 def make_corpus(
-    source: Source, folder: Path, *, cache: Path, pairs: int | None, documents: bool, length: int
+    source: Source,
+    folder: Path,
+    *,
+    cache: Path,
+    pairs: int | None,
+    documents: bool,
+    length: int,
+    other: bool = False,
 ) -> Corpus:
     """Read a source and make it ready, or find it ready.
 
@@ -51,14 +58,15 @@ def make_corpus(
         pairs: size of the vocabulary of byte pairs, or None for single bytes.
         documents: whether the ends of documents mean anything; without, the text is one piece.
         length: tokens of a row; every part must hold one row and the token after it.
+        other: the text need not be the run's; the folder must hold a run's tokenizer, and is only read.
 
     Raises:
-        DataError: the text is empty, too short or not text, the cache cannot be written, or the run was made from
-            another text.
+        DataError: the text is empty, too short or not text, the cache cannot be written, the run was made from
+            another text, or the folder isn't that of a run where ``other`` needs one.
     """
+    record = _required_record(folder) if other else _read_record(folder)
     found = survey(source)
-    record = _read_record(folder)
-    if record is not None and record["digest"] != found.digest:
+    if record is not None and record["digest"] != found.digest and not other:
         was, now = str(record["digest"])[:12], found.digest[:12]
         raise DataError(
             f"the run in {folder} was made from a text of sha256 {was}…, and {source.description} has {now}…; "
@@ -100,9 +108,7 @@ def restore_corpus(folder: Path) -> Corpus:
     Raises:
         DataError: the folder isn't that of a run on text.
     """
-    record = _read_record(folder)
-    if record is None:
-        raise DataError(f"{folder} holds no {_RECORD}; name the folder of a run on text")
+    record = _required_record(folder)
     return Corpus(
         tokenizer=_load_tokenizer(folder / _TOKENIZER), packed=bool(record["packed"]), summary=str(record["summary"])
     )
@@ -155,6 +161,13 @@ def _key(*parts: object) -> str:
 
 def _load_tokenizer(path: Path) -> AbstractTokenizer:
     return from_json(read_text(path), path)
+
+
+def _required_record(folder: Path) -> dict[str, object]:
+    record = _read_record(folder)
+    if record is None:
+        raise DataError(f"{folder} holds no {_RECORD}; name the folder of a run on text")
+    return record
 
 
 def _read_record(folder: Path) -> dict[str, object] | None:
