@@ -36,7 +36,7 @@ def first_not_finite(model: nn.Module, loss: Callable[[], Tensor]) -> str | None
             return f"the activations of {activations[0]} are"
         if not _finite(value):
             return "the loss is"
-        value.backward()  # type: ignore[no-untyped-call]
+        value.backward()
     finally:
         for hook in hooks:
             hook.remove()
@@ -55,7 +55,7 @@ def _watch(
         if not _finite(tensor):
             activations.append(name)
         if tensor.requires_grad:
-            tensor.register_hook(partial(_watch_gradient, name, gradients))  # type: ignore[no-untyped-call]
+            tensor.register_hook(partial(_watch_gradient, name, gradients))
 
 
 def _watch_gradient(name: str, gradients: list[str], gradient: Tensor) -> None:

@@ -1,0 +1,91 @@
+"""A trained model, from its run's folder."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from eos.compose import build
+from eos.compose.reader import read_recipe
+from eos.compose.run import PARTS, check_run
+from eos.errors import RecipeError, RunError
+from eos.models import LanguageModel, load_weights
+from eos.tasks.task import AbstractTask
+from eos.training.config import Device, TrainingOptions
+from eos.training.fit import torch_device
+from eos.training.folder import RunFolder
+from eos.training.run import Recipe, make_task, recipe_of
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trained:
+    """A run's model with its trained weights, on a device, and its task.
+
+    Arguments:
+        recipe: the run's, or with other data than the run's.
+        model: in evaluation mode.
+        task: ready to evaluate, or to encode and decode alone.
+    """
+
+    recipe: Recipe
+    model: LanguageModel
+    task: AbstractTask
+
+
+def load_for_decoding(path: Path, *, device: Device = "auto") -> Trained:
+    """The model of a run and its task, ready to encode and decode; the data need not exist any more.
+
+    Raises:
+        RunError: there is no run, or one without weights yet.
+    """
+    folder, recipe = _with_weights(path)
+    task = make_task(recipe)
+    task.restore(path)
+    return Trained(recipe=recipe, model=_model(folder, recipe, task, device), task=task)
+
+
+def load_for_evaluation(path: Path, overrides: Sequence[str] = ()) -> Trained:
+    """The model of a run and its task, ready to evaluate.
+
+    Arguments:
+        path: the run's folder.
+        overrides: changes of task and training options, as ``task.source=other.txt`` or ``device=cpu``. Other data
+            is read in the tokens of the run.
+
+    Raises:
+        RunError: there is no run, or one without weights yet.
+        RecipeError: an override that is not allowed, or changes the model.
+        DataError: the data cannot be used.
+    """
+    folder, recipe = _with_weights(path)
+    changed = check_run(
+        {part: data for part, data in read_recipe(folder.recipe).items() if part in PARTS},
+        overrides,
+        training=TrainingOptions,
+        names=recipe.names,
+        sources=dict.fromkeys(PARTS, folder.recipe),
+    )
+    if changed.model != recipe.model:
+        raise RecipeError("the model of a run is as it was trained; change task and training options alone")
+    task = make_task(changed)
+    if changed.task == recipe.task:
+        task.prepare(path)
+    else:
+        task.prepare_other(path)
+    return Trained(recipe=changed, model=_model(folder, changed, task, changed.training.device), task=task)
+
+
+def _with_weights(path: Path) -> tuple[RunFolder, Recipe]:
+    folder = RunFolder(path)
+    recipe = recipe_of(folder)
+    if not folder.weights.is_file():
+        raise RunError(f"{path} has no weights yet: finish it with eos train run={path} resume=true")
+    return folder, recipe
+
+
+def _model(folder: RunFolder, recipe: Recipe, task: AbstractTask, device: Device) -> LanguageModel:
+    chosen: torch.device = torch_device(device)
+    model = build(recipe.model, vocabulary=task.vocabulary)
+    load_weights(model, folder.weights)
+    return model.to(chosen).eval()
