@@ -16,19 +16,21 @@ summed within the chunk only, so that its terms cancel among few numbers.
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import reduce
+from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from eos.engine.algorithm import AbstractAlgorithm, Gradients
 from eos.engine.chunks import (
-    TINY,
     Chunks,
     Intervals,
+    carried,
     decay_gradient,
     decay_matrix,
     dot,
+    in_blocks,
+    leaf_size,
     left_half,
     levels,
     one_step_earlier,
@@ -91,8 +93,7 @@ class Chunked(AbstractAlgorithm):
 class _Window:
     """A window in chunks: reads q and columns k [B,H,N,C,K], inputs v [B,H,N,C,V], and the intervals of its decays.
 
-    ``matrix`` is D where one decay a head suffices. :meth:`pairs` or :meth:`pairs_adjoint` comes first: they take
-    the intervals through all levels, to whole chunks.
+    :meth:`pairs` or :meth:`pairs_adjoint` comes first: they take the intervals through all levels, to whole chunks.
     """
 
     def __init__(self, x: Lowered, size: int) -> None:
@@ -102,77 +103,54 @@ class _Window:
         self.k = self.chunks.split(x.expand.detach())
         self.v = self.chunks.split(x.input.detach())
         over_key = x.input.new_zeros(1, 1, 1, 1) if x.over_key is None else x.over_key.detach()
-        o_key = self.chunks.decay(over_key, x.reset)
-        self.value: Intervals | None = None
-        self.matrix: Tensor | None = None
-        if x.over_value is None and o_key.shape[-1] == 1:
-            self.matrix, self.key = decay_matrix(o_key, before=x.before)
-            return
-        self.key = Intervals(o_key, before=x.before)
+        forget = None if x.reset is None else self.chunks.split_reset(x.reset)
+        log_key = self.chunks.split_decay(over_key, whole=forget is not None)
+        log_value = None
         if x.over_value is not None:
-            self.value = Intervals(self.chunks.decay(x.over_value.detach(), x.reset), before=x.before)
+            log_value = self.chunks.split_decay(x.over_value.detach(), whole=forget is not None)
+        self.leaf = 1 if forget is not None else leaf_size(log_key, log_value, size=self.chunks.size)
+        self.key = Intervals(log_key, forget, before=x.before, leaf=self.leaf)
+        self.value: Intervals | None = None
+        if log_value is not None:
+            self.value = Intervals(log_value, forget, before=x.before, leaf=self.leaf)
 
     def pairs(self) -> list[Tensor]:
         """Σ_{j ≤ r in the chunk} (q_r · D_rj k_j) v_j for every read."""
-        if self.matrix is not None:
-            return [(dot(q, self.k) * self.matrix) @ self.v for q in self.reads]
-        ys = [self._diagonal(q, self.k) * self.v for q in self.reads]
-        for level in self._levels():
-            column, v = level.columns(self.k), level.inputs(self.v)
-            for q, y in zip(self.reads, ys, strict=True):
-                level.add_rows(y, level.scores(level.rows(q), column) @ v)
-        return ys
+        ys: list[Tensor | None] = [None for _ in self.reads]
+        for meeting in self._meetings():
+            columns, inputs = meeting.columns(self.k), meeting.inputs(self.v)
+            for index, q in enumerate(self.reads):
+                scores = meeting.scores(meeting.rows(q), columns)
+                ys[index] = meeting.add_outputs(ys[index], scores @ inputs)
+        return [y for y in ys if y is not None]
 
     def pairs_adjoint(self, dys: list[Tensor]) -> tuple[list[Tensor], Tensor, Tensor, list[Tensor]]:
         """The gradients of :meth:`pairs` with respect to reads, k and v; and the pairs again, where V decays."""
-        k, v = self.k, self.v
-        if self.matrix is not None:
-            dqs, dk, dv = [], torch.zeros_like(k), torch.zeros_like(v)
-            for q, dy in zip(self.reads, dys, strict=True):
-                dscores = dot(dy, v) * self.matrix
-                dqs.append(dscores @ k)
-                dk += dscores.mT @ q
-                dv += (dot(q, k) * self.matrix).mT @ dy
-            return dqs, dk, dv, dys
-        weights = [self._diagonal(q, k) for q in self.reads]
-        dweights = [self._diagonal(dy, v) for dy in dys]
-        dqs = [dw * k for dw in dweights]
-        dk = _total(dw * q for dw, q in zip(dweights, self.reads, strict=True))
-        dv = _total(w * dy for w, dy in zip(weights, dys, strict=True))
-        ys = [w * v for w in weights] if self.value is not None else dys
-        for level in self._levels():
-            column, inputs = level.columns(k), level.inputs(v)
-            for q, dq, dy, y in zip(self.reads, dqs, dys, ys, strict=True):
-                row, dout = level.rows(q), level.outputs(dy)
-                scores, dscores = level.scores(row, column), level.scores(dout, inputs)
-                level.add_rows_key(dq, dscores @ column)
-                level.add_columns(dk, dscores.mT @ row)
-                level.add_inputs(dv, scores.mT @ dout)
+        dqs: list[Any] = [None for _ in self.reads]
+        ys: list[Any] = [None for _ in self.reads]
+        dk: Any = None
+        dv: Any = None
+        for meeting in self._meetings():
+            columns, inputs = meeting.columns(self.k), meeting.inputs(self.v)
+            for index, (q, dy) in enumerate(zip(self.reads, dys, strict=True)):
+                rows, outputs = meeting.rows(q), meeting.outputs(dy)
+                scores, dscores = meeting.scores(rows, columns), meeting.scores(outputs, inputs)
+                dqs[index] = meeting.add_rows(dqs[index], dscores @ columns)
+                dk = meeting.add_columns(dk, dscores.mT @ rows)
+                dv = meeting.add_inputs(dv, scores.mT @ outputs)
                 if self.value is not None:
-                    level.add_rows(y, scores @ inputs)
+                    ys[index] = meeting.add_outputs(ys[index], scores @ inputs)
         return dqs, dk, dv, ys
 
     def memories(self, memory: Tensor) -> Tensor:
         """The memory before every chunk and after the last, [B,H,N+1,K,V]."""
         writes = (self.k * self.key.left).mT @ self.decayed_columns(self.v)
-        carry = self._carry()
-        out = writes.new_empty(*writes.shape[:2], writes.shape[2] + 1, *writes.shape[3:])
-        out[:, :, 0] = memory
-        for n in range(writes.shape[2]):
-            torch.mul(out[:, :, n], carry[:, :, min(n, carry.shape[2] - 1)], out=out[:, :, n + 1])
-            out[:, :, n + 1] += writes[:, :, n]
-        return functional.hardshrink(out, TINY[out.dtype])
+        return carried(memory, self._carry(), writes)
 
     def memories_adjoint(self, dys: list[Tensor], dmemory: Tensor) -> Tensor:
         """The gradient of the memory before every chunk and after the last, [B,H,N+1,K,V]."""
         reads = _total((q * self.key.right).mT @ self.decayed_rows(dy) for q, dy in zip(self.reads, dys, strict=True))
-        carry = self._carry()
-        out = reads.new_empty(*reads.shape[:2], reads.shape[2] + 1, *reads.shape[3:])
-        out[:, :, -1] = dmemory
-        for n in reversed(range(reads.shape[2])):
-            torch.mul(out[:, :, n + 1], carry[:, :, min(n, carry.shape[2] - 1)], out=out[:, :, n])
-            out[:, :, n] += reads[:, :, n]
-        return functional.hardshrink(out, TINY[out.dtype])
+        return carried(dmemory, self._carry().flip(2), reads.flip(2)).flip(2)
 
     def read_memory(self, q: Tensor, memories: Tensor) -> Tensor:
         """What the rows read of the memory before their chunk."""
@@ -195,78 +173,109 @@ class _Window:
         carry = self.key.total.mT
         return carry if self.value is None else carry * self.value.total
 
-    def _diagonal(self, q: Tensor, k: Tensor) -> Tensor:
-        """The weight of a row's own step [B,H,N,C,1]: none where it reads before it."""
-        return (q * k).sum(-1, keepdim=True) * (0.0 if self.before else 1.0)
-
-    def _levels(self) -> Iterator["_Level"]:
-        for h in levels(self.chunks.size):
-            yield _Level(h, self.chunks.size, self.key, self.value)
+    def _meetings(self) -> Iterator["_Meeting"]:
+        size = self.chunks.size
+        if self.leaf == 1 and self.value is None and self.key.right.shape[-1] == 1:
+            # strong decays of a whole head: one product under a matrix of intervals, instead of one a level
+            yield _Meeting(block=size, whole=True, mask=decay_matrix(self.key, before=self.before))
+            return
+        if self.leaf == 1:  # a step meets itself, without a decay
+            own = torch.eye(min(ROWS, size), dtype=self.k.dtype, device=self.k.device)
+            yield _Meeting(block=len(own), whole=True, mask=own * 0.0 if self.before else own)
+        else:
+            triangle = torch.ones(self.leaf, self.leaf, dtype=self.k.dtype, device=self.k.device)
+            yield _Meeting(
+                block=self.leaf,
+                whole=True,
+                mask=triangle.tril(-1 if self.before else 0),
+                key=self.key.leaves(self.leaf),
+                value=None if self.value is None else self.value.leaves(self.leaf),
+            )
+        for h in levels(self.leaf, size):
+            together = min(max(h, ROWS), size // 2)
+            block = torch.arange(together, device=self.k.device) // h
+            yield _Meeting(
+                block=h,
+                together=together,
+                mask=(block[:, None] == block).to(self.k.dtype) if together > h else None,
+                key=self.key.halves(h),
+                value=None if self.value is None else self.value.halves(h),
+            )
             self.key.double(h)
             if self.value is not None:
                 self.value.double(h)
 
 
-class _Level:
-    """The meeting of right and left halves in blocks of 2h: rows, columns and scores of one level of doubling.
+@dataclass(frozen=True, kw_only=True)
+class _Meeting:
+    """Rows of a block that meet its columns, with factors that make up the interval between: y += (rows · columns) v.
 
-    Blocks shorter than ROWS share one matrix product and are masked apart.
+    Arguments:
+        block: steps of a block, h.
+        whole: rows and columns are both all of a block; else the right halves of blocks of 2h meet the left halves.
+        together: rows of one matrix product; blocks shorter than this share one, and the mask sets them apart.
+        mask: multiplies the scores, or None.
+        key, value: factors of rows and of columns over K and over V, or None.
     """
 
-    def __init__(self, h: int, size: int, key: Intervals, value: Intervals | None) -> None:
-        self.h = h
-        self.rows_together = min(max(h, ROWS), size // 2)
-        self.right_key, self.left_key = key.halves(h)
-        self.right_value, self.left_value = (None, None) if value is None else value.halves(h)
-        self.mask: Tensor | None = None
-        if self.rows_together > h:
-            block = torch.arange(self.rows_together, device=key.right.device) // h
-            self.mask = (block[:, None] == block).to(key.right.dtype)
+    block: int
+    whole: bool = False
+    together: int = 0
+    mask: Tensor | None
+    key: tuple[Tensor, Tensor] | None = None
+    value: tuple[Tensor, Tensor] | None = None
 
     def rows(self, q: Tensor) -> Tensor:
-        return self._together(right_half(q, self.h) * self.right_key)
+        return self._take(q, self.key, 0)
 
     def columns(self, k: Tensor) -> Tensor:
-        return self._together(left_half(k, self.h) * self.left_key)
-
-    def inputs(self, v: Tensor) -> Tensor:
-        half = left_half(v, self.h)
-        return self._together(half if self.left_value is None else half * self.left_value)
+        return self._take(k, self.key, 1)
 
     def outputs(self, dy: Tensor) -> Tensor:
-        half = right_half(dy, self.h)
-        return self._together(half if self.right_value is None else half * self.right_value)
+        return self._take(dy, self.value, 0)
+
+    def inputs(self, v: Tensor) -> Tensor:
+        return self._take(v, self.value, 1)
 
     def scores(self, rows: Tensor, columns: Tensor) -> Tensor:
         scores = dot(rows, columns)
-        return scores if self.mask is None else scores.mul_(self.mask)
+        return scores if self.mask is None else scores.mul_(self.mask.unsqueeze(-3) if self.whole else self.mask)
 
-    def add_rows(self, y: Tensor, update: Tensor) -> None:
-        _add(right_half(y, self.h), self._apart(update), self.right_value)
+    def add_rows(self, dq: Tensor | None, update: Tensor) -> Tensor:
+        return self._add(dq, update, self.key, 0)
 
-    def add_rows_key(self, dq: Tensor, update: Tensor) -> None:
-        _add(right_half(dq, self.h), self._apart(update), self.right_key)
+    def add_columns(self, dk: Tensor | None, update: Tensor) -> Tensor:
+        return self._add(dk, update, self.key, 1)
 
-    def add_columns(self, dk: Tensor, update: Tensor) -> None:
-        _add(left_half(dk, self.h), self._apart(update), self.left_key)
+    def add_outputs(self, y: Tensor | None, update: Tensor) -> Tensor:
+        return self._add(y, update, self.value, 0)
 
-    def add_inputs(self, dv: Tensor, update: Tensor) -> None:
-        _add(left_half(dv, self.h), self._apart(update), self.left_value)
+    def add_inputs(self, dv: Tensor | None, update: Tensor) -> Tensor:
+        return self._add(dv, update, self.value, 1)
 
-    def _together(self, half: Tensor) -> Tensor:
-        """[..., C/2h, h, X] → [..., C/2/rows, rows, X]."""
-        return half.flatten(-3, -2).unflatten(-2, (-1, self.rows_together))
+    def _take(self, x: Tensor, factors: tuple[Tensor, Tensor] | None, side: int) -> Tensor:
+        """[..., C, X] → [..., products, rows, X], times the factors of this side."""
+        part = self._part(x, side)
+        part = part if factors is None else part * factors[side]
+        return part if self.whole else part.reshape(*x.shape[:-2], -1, self.together, x.shape[-1])
 
-    def _apart(self, update: Tensor) -> Tensor:
-        """[..., C/2/rows, rows, X] → [..., C/2h, h, X]."""
-        return update.flatten(-3, -2).unflatten(-2, (-1, self.h))
+    def _add(self, target: Tensor | None, update: Tensor, factors: tuple[Tensor, Tensor] | None, side: int) -> Tensor:
+        """Add [..., products, rows, X], times the factors of this side, where it was taken from."""
+        update = update.view(*update.shape[:-3], -1, self.block, update.shape[-1])
+        if target is None:  # the first meeting is of whole blocks
+            update = update if factors is None else update * factors[side]
+            return update.view(*update.shape[:-3], -1, update.shape[-1])
+        part = self._part(target, side)
+        if factors is None:
+            part.add_(update)
+        else:
+            part.addcmul_(update, factors[side])
+        return target
 
-
-def _add(target: Tensor, update: Tensor, factor: Tensor | None) -> None:
-    if factor is None:
-        target.add_(update)
-    else:
-        target.addcmul_(update, factor)
+    def _part(self, x: Tensor, side: int) -> Tensor:
+        if self.whole:
+            return in_blocks(x, self.block)
+        return right_half(x, self.block) if side == 0 else left_half(x, self.block)
 
 
 def _total(items: Iterable[Tensor]) -> Tensor:

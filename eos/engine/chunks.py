@@ -20,6 +20,8 @@ from eos.engine.lower import Lowered
 #: A product of decays below this counts as zero: far below rounding, far above the subnormal numbers, with which a
 #: matrix product takes a hundred times longer on a CPU.
 NEGLIGIBLE = {torch.float32: 1e-18, torch.float64: 1e-140}
+#: Steps of a leaf where decays over K or V are mild.
+LEAF = 16
 #: Entries of a carried memory below this are zero, for the same reason.
 TINY = {torch.float32: 1e-30, torch.float64: 1e-290}
 
@@ -45,22 +47,18 @@ class Chunks:
         missing = self.count * self.size - self.steps
         if missing:
             x = functional.pad(x, (0, 0, 0, 0, 0, missing))
-        return x.unflatten(1, (self.count, self.size)).permute(0, 3, 1, 2, 4).contiguous()
+        batch, _, heads, features = x.shape
+        return x.reshape(batch, self.count, self.size, heads, features).permute(0, 3, 1, 2, 4).contiguous()
 
     def join(self, x: Tensor) -> Tensor:
         """[B,H,N,C,X] → [B,S,H,X]."""
         return x.permute(0, 2, 3, 1, 4).flatten(1, 2)[:, : self.steps]
 
-    def decay(self, log_decay: Tensor, reset: Tensor | None) -> Tensor:
-        """o = exp(log_decay) [1|B,1|H,1|N,C,X], zero at resets and where negligible; shared over time where it is."""
-        floor = NEGLIGIBLE[log_decay.dtype]
-        whole = self.count * self.size == self.steps
-        if reset is None and log_decay.shape[1] == 1 and whole:
-            o = exp_decay(log_decay, floor).permute(0, 2, 1, 3)[:, :, None]
-            return o.expand(-1, -1, -1, self.size, -1).contiguous()
-        log_decay = log_decay.expand(-1, self.steps, -1, -1)
-        o = exp_decay(self.split(log_decay), floor)
-        return o if reset is None else torch.where(self.split_reset(reset), 0.0, o)
+    def split_decay(self, log_decay: Tensor, *, whole: bool) -> Tensor:
+        """A log-decay [1|B,1|S,1|H,X] in chunks [1|B,1|H,1|N,C,X]; shared over time where it is, unless ``whole``."""
+        if log_decay.shape[1] == 1 and not whole and self.count * self.size == self.steps:
+            return log_decay.permute(0, 2, 1, 3)[:, :, None].expand(-1, -1, -1, self.size, -1).contiguous()
+        return self.split(log_decay.expand(-1, self.steps, -1, -1))
 
     def split_reset(self, reset: Tensor) -> Tensor:
         """[B,S] → [B,1,N,C,1]."""
@@ -73,75 +71,114 @@ class Chunks:
 
 
 class Intervals:
-    """Products of decays over intervals, for blocks of h = 1, 2, 4, … steps.
+    """Products of decays over intervals, in blocks that double.
 
     Arguments:
-        o: decays [..., C, X].
+        log_decay: in nats [..., C, X].
+        forget: bool, broadcast to it: where the decay is zero; or None.
         before: whether a row reads before its own step, so that its interval ends one step earlier.
+        leaf: size of the first blocks; 1 is exact for any decay, a larger one asks for :func:`leaf_size`.
 
-    ``right`` holds, for every row, the product from its block's start; ``left``, for every column, the product from
-    the step after it to its block's end; ``total`` the product over every block [..., C/h, X].
+    ``right`` [..., C, X] holds, for every row, the product from its block's start; ``left``, for every column, the
+    product from the step after it to its block's end; ``total`` [..., C/block, X] the product over every block.
     """
 
-    def __init__(self, o: Tensor, *, before: bool) -> None:
-        self.right = torch.ones_like(o) if before else o.clone()
-        self.left = torch.ones_like(o)
-        self.total = o
-        self.floor = NEGLIGIBLE[o.dtype]
+    def __init__(self, log_decay: Tensor, forget: Tensor | None, *, before: bool, leaf: int) -> None:
+        self.floor = NEGLIGIBLE[log_decay.dtype]
+        self.anchor: Tensor | None = None
+        if leaf == 1:
+            o = exp_decay(log_decay, self.floor)
+            o = o if forget is None else torch.where(forget, 0.0, o)
+            self.right = torch.ones_like(o) if before else o.clone()
+            self.left = torch.ones_like(o)
+            self.total = o
+            return
+        # one decay a head is little work in float64, which keeps every digit of a wide span
+        wide = log_decay.double() if log_decay.shape[-1] == 1 else log_decay
+        steps = in_blocks(wide, leaf)
+        ones = torch.ones(leaf, leaf, dtype=wide.dtype, device=wide.device)
+        self.right = _exp_to(ones.tril(-1 if before else 0) @ steps, log_decay)
+        self.left = _exp_to(ones.triu(1) @ steps, log_decay)
+        total = steps.sum(-2)
+        self.total = total.exp().to(log_decay.dtype)
+        self.anchor = (-0.5 * total).exp().to(log_decay.dtype)
 
     def halves(self, h: int) -> tuple[Tensor, Tensor]:
         """``right`` of the right halves and ``left`` of the left halves of all blocks of 2h, [..., C/2h, h, X] each."""
         return right_half(self.right, h), left_half(self.left, h)
 
+    def leaves(self, leaf: int) -> tuple[Tensor, Tensor]:
+        """Factors of rows and of columns [..., C/leaf, leaf, X] whose product is the interval's, inside every leaf."""
+        assert self.anchor is not None
+        anchor = self.anchor[..., None, :]
+        return in_blocks(self.right, leaf) * anchor, in_blocks(self.left, leaf) * anchor
+
     def double(self, h: int) -> None:
         """From blocks of h to blocks of 2h."""
-        total = self.total.unflatten(-2, (-1, 2))
+        total = self.total.view(*self.total.shape[:-2], -1, 2, self.total.shape[-1])
         first, second = total[..., :1, :], total[..., 1:, :]
-        for half, other in zip(self.halves(h), (first, second), strict=True):
-            torch.threshold_(half.mul_(other), self.floor, 0.0)
+        right, left = self.halves(h)
+        torch.threshold_(right.mul_(first), self.floor, 0.0)
+        torch.threshold_(left.mul_(second), self.floor, 0.0)
         self.total = torch.threshold_((first * second).squeeze(-2), self.floor, 0.0)
 
 
-def levels(size: int) -> list[int]:
-    """The half-sizes h = 1, 2, 4, …, C/2."""
-    return [1 << level for level in range(size.bit_length() - 1)]
+def leaf_size(log_key: Tensor, log_value: Tensor | None, *, size: int) -> int:
+    """The largest leaf inside which rows and columns may meet at one anchor: C, 16 or 1.
+
+    Anchored at half of the leaf's total G, the factors of rows and columns are within exp(±G/2). In float32 their
+    exponents keep seven digits, so G ≥ −16 keeps products exact to 5e-7; one decay a head is exponentiated in float64
+    and only its range counts.
+    """
+    whole = log_value is None and log_key.shape[-1] == 1
+    leaf, span = (size, 80.0) if whole else (min(size, LEAF), 16.0)
+    if leaf == 1 or log_key.is_cuda:  # a look at the values would stall a GPU
+        return 1
+    mild = all(in_blocks(x, leaf).sum(-2).min().item() >= -span for x in (log_key, log_value) if x is not None)
+    return leaf if mild else 1
+
+
+def levels(leaf: int, size: int) -> list[int]:
+    """The half-sizes h = leaf, 2·leaf, …, C/2."""
+    return [1 << level for level in range(leaf.bit_length() - 1, size.bit_length() - 1)]
+
+
+def in_blocks(x: Tensor, size: int) -> Tensor:
+    """[..., C, X] → [..., C/size, size, X]."""
+    return x.view(*x.shape[:-2], -1, size, x.shape[-1])
 
 
 def right_half(x: Tensor, h: int) -> Tensor:
     """A view of the right halves of all blocks of 2h: [..., C, X] → [..., C/2h, h, X]."""
-    return x.unflatten(-2, (-1, 2, h))[..., 1, :, :]
+    return x.view(*x.shape[:-2], -1, 2, h, x.shape[-1]).select(-3, 1)
 
 
 def left_half(x: Tensor, h: int) -> Tensor:
     """A view of the left halves of all blocks of 2h."""
-    return x.unflatten(-2, (-1, 2, h))[..., 0, :, :]
+    return x.view(*x.shape[:-2], -1, 2, h, x.shape[-1]).select(-3, 0)
 
 
-def decay_matrix(o: Tensor, *, before: bool) -> tuple[Tensor, Intervals]:
+def decay_matrix(intervals: Intervals, *, before: bool) -> Tensor:
     """The C × C matrix of products over intervals, for one decay a head: D_rj = o_{j+1} … o_r (o_{r-1} if before).
 
-    Arguments:
-        o: decays [..., C, 1].
-
-    Returns:
-        D [..., C, C], zero above the diagonal (and on it if before); the intervals of the whole chunk.
+    Takes ``intervals`` [..., C, 1] from steps to the whole chunk. D is zero above the diagonal, and on it if before.
     """
-    size = o.shape[-2]
-    matrix = o.new_zeros(*o.shape[:-1], size)
+    size = intervals.right.shape[-2]
+    matrix = intervals.right.new_zeros(*intervals.right.shape[:-1], size)
     if not before:
         matrix.diagonal(dim1=-2, dim2=-1).fill_(1.0)
-    intervals = Intervals(o, before=before)
-    for h in levels(size):
+    for h in levels(1, size):
         right, left = intervals.halves(h)
         blocks(matrix, h).copy_(right * left.mT)
         intervals.double(h)
-    return matrix, intervals
+    return matrix
 
 
 def blocks(matrix: Tensor, h: int) -> Tensor:
     """A view of where right halves meet left halves in all diagonal blocks of 2h: [..., C, C] → [..., C/2h, h, h]."""
-    split = matrix.unflatten(-1, (-1, 2, h)).unflatten(-4, (-1, 2, h))  # [..., block, 2, h, block, 2, h]
-    return split[..., :, 1, :, :, 0, :].diagonal(dim1=-4, dim2=-2).movedim(-1, -3)
+    count = matrix.shape[-1] // (2 * h)
+    split = matrix.view(*matrix.shape[:-2], count, 2, h, count, 2, h)
+    return split.select(-5, 1).select(-2, 0).diagonal(dim1=-4, dim2=-2).movedim(-1, -3)
 
 
 def decay_gradient(chunks: Chunks, x: Lowered, log_decay: Tensor, read: Tensor, write: Tensor, end: Tensor) -> Tensor:
@@ -164,6 +201,22 @@ def decay_gradient(chunks: Chunks, x: Lowered, log_decay: Tensor, read: Tensor, 
     return chunks.join(gradient).sum_to_size(log_decay.shape)
 
 
+def carried(memory: Tensor, carry: Tensor, writes: Tensor) -> Tensor:
+    """m_{n+1} = carry_n ∘ m_n + writes_n from m_0 = memory: all of them, [B,H,N+1,K,V].
+
+    Arguments:
+        carry: [b,h,n,K|1,V|1] with n = N, or 1 where all chunks share it.
+        writes: [B,H,N,K,V].
+    """
+    batch, heads, count, *state = writes.shape
+    out = writes.new_empty(count + 1, batch, heads, *state)
+    out[0] = memory
+    steps = carry.expand(-1, -1, count, -1, -1).unbind(2)
+    for before, after, decay, write in zip(out[:-1].unbind(), out[1:].unbind(), steps, writes.unbind(2), strict=True):
+        torch.addcmul(write, before, decay, out=after)
+    return functional.hardshrink(out, TINY[out.dtype]).permute(1, 2, 0, 3, 4)
+
+
 def one_step_earlier(x: Tensor) -> Tensor:
     """[..., C, X] moved to the step before, zero on the last."""
     return functional.pad(x[..., 1:, :], (0, 0, 0, 1))
@@ -172,6 +225,11 @@ def one_step_earlier(x: Tensor) -> Tensor:
 def dot(x: Tensor, y: Tensor) -> Tensor:
     """x yᵀ. A batched product with a transposed right operand is twice as slow on CPUs as one with its copy."""
     return x @ y.mT.contiguous()
+
+
+def _exp_to(exponent: Tensor, like: Tensor) -> Tensor:
+    """exp of sums in blocks [..., C/leaf, leaf, X], as factors [..., C, X] in the dtype of ``like``."""
+    return exponent.exp_().to(like.dtype).view(*exponent.shape[:-3], -1, exponent.shape[-1])
 
 
 def exp_decay(log_decay: Tensor, floor: float) -> Tensor:

@@ -85,7 +85,8 @@ class _Window:
         self.e, self.i = self.chunks.split(x.expand.detach()), self.chunks.split(x.input.detach())
         self.a, self.b = (self.chunks.split(tensor.detach()) for tensor in x.erase)
         over_key = x.input.new_zeros(1, 1, 1, 1) if x.over_key is None else x.over_key.detach()
-        self.o = self.chunks.decay(over_key, x.reset)
+        self.log_decay = self.chunks.split_decay(over_key, whole=x.reset is not None)
+        self.forget = None if x.reset is None else self.chunks.split_reset(x.reset)
 
     def run(self, memory: Tensor) -> tuple[list[Tensor], list[Tensor]]:
         """The reads in chunks, and the memory before every chunk and after the last."""
@@ -115,13 +116,13 @@ class _Window:
     def _scores(self, rows: list[Tensor], columns: list[Tensor]) -> tuple[list[list[Tensor]], Intervals, Intervals]:
         """Decayed products [B,H,N,C,C] of every row with every column; the last row, b, reads before its step."""
         befores = [self.before] * (len(rows) - 1) + [True]
-        if self.o.shape[-1] == 1:
-            (late, after), (early, before) = (decay_matrix(self.o, before=flag) for flag in (False, True))
+        after, before = (Intervals(self.log_decay, self.forget, before=flag, leaf=1) for flag in (False, True))
+        if self.log_decay.shape[-1] == 1:
+            late, early = decay_matrix(after, before=False), decay_matrix(before, before=True)
             matrices = [early if flag else late for flag in befores]
             return [[dot(r, c) * d for c in columns] for r, d in zip(rows, matrices, strict=True)], after, before
-        after, before = (Intervals(self.o, before=flag) for flag in (False, True))
         scores = [[self._diagonal(r, c, flag) for c in columns] for r, flag in zip(rows, befores, strict=True)]
-        for h in levels(self.chunks.size):
+        for h in levels(1, self.chunks.size):
             late, left = (half.clone() for half in after.halves(h))
             early = before.halves(h)[0].clone()
             lefts = [left_half(c, h) * left for c in columns]
