@@ -57,6 +57,15 @@ test-all: lint
 test-services: $(READY)
 	$(BIN)/python -m pytest -m services || [ $$? -eq 5 ]
 
+# TEXT reaches the shell as a variable, so that any name of a file will do.
+export TEXT
+demo: $(READY)
+	@run=runs/demo-$$(date +%Y%m%d-%H%M%S) && \
+	$(BIN)/eos train experiment=demo run="$$run" $${TEXT:+"task.source=$$TEXT"} && \
+	echo && echo "A sample, written after a line break:" && \
+	$(BIN)/eos generate "$$run" $$'\n' && \
+	echo && echo "All of it is in $$run. To let it write more: $(BIN)/eos generate $$run 'your prompt'"
+
 bench: $(READY)
 	$(BIN)/eos bench
 
