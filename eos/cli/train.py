@@ -48,7 +48,7 @@ def command(overrides: tuple[str, ...]) -> int:
     \b
     Examples:
       eos train model=hgrn2 task.source=my.txt
-      eos train model=tnl oscillation=head_decay+rotation layers=4 minutes=10 steps=null
+      eos train model=linear_attention oscillation=head_decay+rotation layers=4 minutes=10 steps=null
       eos train experiment=demo seeds=3 run=runs/demo
       eos train run=runs/demo resume=true
     """

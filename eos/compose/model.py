@@ -1,7 +1,7 @@
 """Model recipes: from a name and overrides to a checked recipe, to a model, and back to plain data."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, is_dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,9 +9,9 @@ from eos import registry
 from eos.compose.check import Keys, check, dotted
 from eos.compose.override import apply
 from eos.compose.reader import read_recipe
-from eos.compose.stages import flat, nested
+from eos.compose.stages import nested
 from eos.config import EOSMixer, ModelRecipe, StageRecipe
-from eos.errors import CompositionError, RecipeError, unknown
+from eos.errors import CompositionError, RecipeError
 
 if TYPE_CHECKING:
     from eos.models import LanguageModel
@@ -57,24 +57,41 @@ def refuse(recipe: ModelRecipe) -> str | None:
     from eos import layer
 
     for name, mixer in recipe.mixers.items():
-        if isinstance(mixer, EOSMixer) and (reason := layer.refuse(mixer, recipe.width)):
+        if reason := layer.refuse(mixer, recipe.width):
             return f"mixers.{name}: {reason}"
     return None
 
 
-def check_model(data: Any, *, source: str, at: Keys = ()) -> ModelRecipe:
+def check_model(data: Any, *, source: str) -> ModelRecipe:
     """``data``, as YAML gives it, as a model recipe whose stages exist and have every option filled in.
 
     Raises:
         RecipeError: naming the source and the dotted key.
     """
-    recipe = check(ModelRecipe, nested(data), source=source, at=at)
-    places = list(recipe.layout.values() if isinstance(recipe.layout, dict) else recipe.layout)
-    for name in places:
-        if name not in recipe.mixers:
-            raise RecipeError(f"{source}: {dotted((*at, 'layout'))} names an {unknown('mixer', name, recipe.mixers)}")
-    mixers = {name: _checked(mixer, source, (*at, "mixers", name)) for name, mixer in recipe.mixers.items()}
+    from eos.models.layout import resolve_layout
+
+    recipe = check(ModelRecipe, nested(data), source=source)
+    try:
+        resolve_layout(recipe)
+    except RecipeError as error:
+        raise RecipeError(f"{source}: layout: {error}") from None
+    mixers = {name: _checked(mixer, source, ("mixers", name)) for name, mixer in recipe.mixers.items()}
     return replace(recipe, mixers=mixers)
+
+
+def flat(value: Any) -> Any:
+    """A recipe, or any part of one, as the data that :func:`~eos.compose.reader.read_recipe` would give."""
+    match value:
+        case StageRecipe():
+            return {"name": value.name, **flat(value.options)}
+        case dict():
+            return {key: flat(inner) for key, inner in value.items()}
+        case list() | tuple():
+            return [flat(inner) for inner in value]
+        case _ if is_dataclass(value):
+            return {field.name: flat(getattr(value, field.name)) for field in fields(value)}
+        case _:
+            return value
 
 
 def source_of(recipe: Path | str, overrides: Sequence[str]) -> str:

@@ -7,10 +7,9 @@ from typing import Any, Generic, TypeVar
 
 from eos import registry
 from eos.compose.check import check
-from eos.compose.model import check_model, source_of
+from eos.compose.model import check_model, flat, source_of
 from eos.compose.override import apply
 from eos.compose.reader import read_recipe, write_recipe
-from eos.compose.stages import flat
 from eos.config import ModelRecipe
 from eos.errors import RecipeError
 

@@ -4,10 +4,7 @@ An oscillation is a list of those; ``a+b`` stands for the list of two names and 
 """
 
 from collections.abc import Callable
-from dataclasses import fields, is_dataclass
 from typing import Any
-
-from eos.config import StageRecipe
 
 SLOTS = ("expand", "shrink", "couple")
 PRODUCT = "oscillation"
@@ -38,12 +35,6 @@ def nested(model: Any) -> Any:
     return _map_stages(model, _nest)
 
 
-def flat(options: Any) -> dict[str, Any]:
-    """The data of a recipe or of an options class, as :func:`~eos.compose.reader.read_recipe` would give it."""
-    data: dict[str, Any] = _plain(options)
-    return data
-
-
 def _map_stages(model: Any, change: Callable[[Any], Any]) -> Any:
     if not isinstance(model, dict) or not isinstance(model.get("mixers"), dict):
         return model
@@ -70,17 +61,3 @@ def _nest(value: Any) -> Any:
         return value
     options = {key: option for key, option in value.items() if key != "name"}
     return {"options": options} | {key: name for key, name in value.items() if key == "name"}
-
-
-def _plain(value: Any) -> Any:
-    match value:
-        case StageRecipe():
-            return {"name": value.name, **_plain(value.options)}
-        case dict():
-            return {key: _plain(inner) for key, inner in value.items()}
-        case list() | tuple():
-            return [_plain(inner) for inner in value]
-        case _ if is_dataclass(value):
-            return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
-        case _:
-            return value

@@ -1,0 +1,177 @@
+"""What a model takes before it is built: parameters, memory, and operations and bytes a token.
+
+Every weight that meets a token costs two floating-point operations (one multiplication, one addition); what the engine
+does with the memory comes from its plan. A training step is three forward passes' worth: the backward pass computes
+two gradients where the forward pass computes one product. Bytes are float32.
+"""
+
+from dataclasses import dataclass, replace
+from typing import cast
+
+import torch
+from torch import nn
+
+from eos.config import ModelRecipe
+from eos.engine import Plan
+from eos.engine.plan import plan_structure
+from eos.engine.structure import structure_of
+from eos.layer import AbstractMixer, EOSLayer
+from eos.models import LanguageModel
+from eos.models.attention import SoftmaxAttention
+from eos.models.block import Block
+from eos.models.layout import resolve_layout
+from eos.record import Recurrence
+
+FLOAT = 4
+#: A forward pass and a backward pass, in forward passes.
+PASSES = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """Floating-point operations and bytes moved, for one token of one sequence."""
+
+    flops: float
+    bytes: float
+
+    def __add__(self, other: "Work") -> "Work":
+        return Work(flops=self.flops + other.flops, bytes=self.bytes + other.bytes)
+
+    def __mul__(self, times: float) -> "Work":
+        return Work(flops=self.flops * times, bytes=self.bytes * times)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MixerCost:
+    """One mixer in one layer.
+
+    Arguments:
+        layers: the layers it stands in.
+        record: what the engine runs, on the meta device; None for softmax attention.
+        plan: how the engine runs it; None for softmax attention.
+        forward: mixing over time in a forward pass, without the projections.
+        step: the same for a token of decoding.
+        memory: bytes that decoding keeps of a sequence.
+        growth: bytes that one more token adds to them.
+    """
+
+    layers: tuple[int, ...]
+    record: Recurrence | None
+    plan: Plan | None
+    forward: Work
+    step: Work
+    memory: int
+    growth: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelCost:
+    """A whole model, for sequences of ``length`` tokens.
+
+    Arguments:
+        length: T, of a training sequence and of what decoding has seen.
+        parameters: trained numbers.
+        mixers: by name, those that stand in the layout.
+        training: a token of training, weights' own traffic left out (a batch shares it).
+        decoding: a token of decoding one sequence, which reads every weight.
+        memory: bytes that decoding keeps of a sequence, over all layers.
+        growth: bytes that one more token adds to them.
+    """
+
+    length: int
+    parameters: int
+    mixers: dict[str, MixerCost]
+    training: Work
+    decoding: Work
+    memory: int
+    growth: int
+
+
+def cost_of(recipe: ModelRecipe, *, vocabulary: int = 256, length: int = 2048, device: str = "cpu") -> ModelCost:
+    """The cost of a recipe's model, which is laid out on the meta device and never run.
+
+    Arguments:
+        recipe: the model, checked and not refused.
+        vocabulary: number of token ids, ≥ 1.
+        length: T, ≥ 1.
+        device: the type of device to plan for, cpu or cuda.
+    """
+    with torch.device("meta"), torch.no_grad():
+        model = LanguageModel(recipe, vocabulary)
+        places: dict[str, list[int]] = {}
+        for layer, name in enumerate(resolve_layout(recipe)):
+            places.setdefault(name, []).append(layer)
+        mixers = {}
+        for name, layers in places.items():
+            block = cast(Block, model.blocks[layers[0]])
+            mixers[name] = _mixer_cost(block.mixer, tuple(layers), recipe.width, length=length, device=device)
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    met = parameters - (0 if recipe.tied else model.embedding.weight.numel())
+    linear = [module for module in model.modules() if isinstance(module, nn.Linear)]
+    ends = sum(module.in_features + module.out_features for module in linear)
+    times = [(mixer, len(mixer.layers)) for mixer in mixers.values()]
+    forward = sum((mixer.forward * n for mixer, n in times), Work(flops=2 * met, bytes=FLOAT * ends))
+    return ModelCost(
+        length=length,
+        parameters=parameters,
+        mixers=mixers,
+        training=forward * PASSES,
+        decoding=sum((mixer.step * n for mixer, n in times), Work(flops=2 * met, bytes=FLOAT * met)),
+        memory=sum(mixer.memory * n for mixer, n in times),
+        growth=sum(mixer.growth * n for mixer, n in times),
+    )
+
+
+def _mixer_cost(mixer: AbstractMixer, layers: tuple[int, ...], width: int, *, length: int, device: str) -> MixerCost:
+    if isinstance(mixer, SoftmaxAttention):
+        return _softmax_cost(mixer, layers, width, length=length)
+    if not isinstance(mixer, EOSLayer):
+        raise TypeError(f"the cost of a {type(mixer).__name__} is not known")
+    record = mixer.record(torch.empty(1, length, width))
+    structure = replace(structure_of(record), device=device)
+    plan = plan_structure(structure)
+    one = plan_structure(replace(structure, length=1), algorithm="sequential")
+    memory = plan.state_bytes + _normaliser(record) + _pasts(mixer)
+    return MixerCost(
+        layers=layers,
+        record=record,
+        plan=plan,
+        forward=Work(flops=plan.cost.flops / structure.length, bytes=plan.cost.bytes / structure.length),
+        # The memory is read and written once a token.
+        step=Work(flops=one.cost.flops, bytes=2 * memory),
+        memory=memory,
+        growth=0,
+    )
+
+
+def _normaliser(record: Recurrence) -> int:
+    """Bytes of M, which a log_gate adds to the memory: one for every decay that the heads tell apart."""
+    gate, key = record.transition.log_gate, record.transition.key
+    if gate is None:
+        return 0
+    return FLOAT * record.sizes["H"] * max(gate.shape[-1], 1 if key is None else key.shape[-1])
+
+
+def _pasts(mixer: EOSLayer) -> int:
+    """Bytes that short convolutions remember."""
+    return sum(tensor.numel() * FLOAT for tensor in mixer.cache(1).tensors())
+
+
+def _softmax_cost(mixer: SoftmaxAttention, layers: tuple[int, ...], width: int, *, length: int) -> MixerCost:
+    cache = mixer.cache(1)
+    mixer(torch.empty(1, length, width), cache=cache)
+    memory = cache.bytes
+    mixer(torch.empty(1, 1, width), cache=cache)
+    window = min(mixer.mixer.window or length, length)
+    # Token t looks at min(t, window) tokens, itself among them.
+    looked_at = window - window * (window - 1) / (2 * length)
+    attended = 4.0 * width
+    return MixerCost(
+        layers=layers,
+        record=None,
+        plan=None,
+        forward=Work(flops=attended * looked_at, bytes=FLOAT * 4.0 * width),
+        step=Work(flops=attended * window, bytes=memory),
+        memory=memory,
+        growth=cache.bytes - memory,
+    )
