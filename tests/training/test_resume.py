@@ -1,5 +1,6 @@
 """A run that was stopped and started again is the run that was never stopped."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -100,8 +101,8 @@ fit_in(Path(sys.argv[1]), SlowModel(), training_options(workers=int(sys.argv[2])
 @pytest.mark.parametrize("workers", [0, 2])
 def test_killed_process_goes_on(tmp_path: Path, whole: tuple[Path, dict[str, torch.Tensor]], workers: int) -> None:
     path = tmp_path / "run"
-    root = Path(__file__).parents[2]
-    process = subprocess.Popen([sys.executable, "-c", SLOW_RUN, str(path), str(workers)], cwd=root)
+    command = [sys.executable, "-c", SLOW_RUN, str(path), str(workers)]
+    process = subprocess.Popen(command, cwd=Path(__file__).parents[2], env=os.environ | {"OMP_NUM_THREADS": "1"})
     until = time.monotonic() + 60
     while not RunFolder(path).last.exists():
         assert process.poll() is None, "the run ended before its first checkpoint"

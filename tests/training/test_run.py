@@ -1,0 +1,254 @@
+"""A run is one folder, and that folder says all."""
+
+import json
+import math
+import os
+import signal
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from eos.errors import CompositionError, DataError, RunError
+from eos.models import LanguageModel
+from eos.training import run as run_module
+from eos.training.evaluation import evaluate
+from eos.training.folder import RunFolder
+from eos.training.group import resume_group, train_group
+from eos.training.log import read_metrics
+from eos.training.result import read_result
+from eos.training.run import recipe_of, resume, train
+from eos.training.trained import load_for_decoding, load_for_evaluation
+from tests.training.conftest import Describe
+
+
+def validations(path: Path) -> dict[int, float]:
+    rows = read_metrics(RunFolder(path).metrics)
+    return {row.step: row.value for row in rows if row.metric == "validation/nats_per_token"}
+
+
+def test_folder_holds_all_of_a_run(describe: Describe, tmp_path: Path) -> None:
+    recipe = describe()
+    result = train(recipe, tmp_path / "run", command=["eos", "train"])
+    folder = RunFolder(tmp_path / "run")
+    assert read_result(folder.result) == result
+    assert result.status == "finished"
+    assert (result.steps, result.tokens, result.seed) == (12, 12 * 4 * 24, 1)
+    assert result.names == recipe.names
+    for part in ("validation", "test"):
+        metrics = result.metrics[part]
+        nats, bits = metrics["nats_per_token"], metrics["bits_per_byte"]
+        assert nats is not None
+        assert bits == pytest.approx(nats / math.log(2))
+        assert nats < math.log(257)
+    weights = load_file(folder.weights)
+    assert result.parameters == sum(tensor.numel() for tensor in weights.values())
+    assert result.peak_memory_bytes > 2**20
+    assert 0 < result.training_seconds <= result.wall_seconds
+    record = json.loads(folder.record.read_text())
+    assert record["seed"] == 1
+    assert [start["command"] for start in record["starts"]] == [["eos", "train"]]
+    assert record["starts"][0]["versions"]["torch"] == torch.__version__
+    assert recipe_of(folder) == recipe
+    assert [row.step for row in read_metrics(folder.metrics) if row.metric == "train/learning_rate"] == [3, 6, 9, 12]
+    assert sorted(validations(folder.path)) == [4, 8, 12]
+    assert len(list(folder.path.glob("events.out.tfevents.*"))) == 1
+    assert not list(folder.path.rglob("*.partial"))
+
+
+def test_weights_are_those_of_the_best_validation(describe: Describe, tmp_path: Path) -> None:
+    # A learning rate that ruins the model after a while.
+    recipe = describe("learning_rate=3", "schedule=constant", "warmup=0.9", "validation_tokens=null", "clip=null")
+    result = train(recipe, tmp_path / "run")
+    found = validations(tmp_path / "run")
+    best = min(found, key=lambda step: found[step])
+    assert best < 12, "the last validation must not be the best, or this tests nothing"
+    assert result.best_step == best
+    assert result.metrics["validation"]["nats_per_token"] == found[best]
+
+
+def test_same_recipe_gives_the_same_numbers_and_another_seed_others(describe: Describe, tmp_path: Path) -> None:
+    first, second, other = (
+        train(describe(*more), tmp_path / name) for name, more in {"a": (), "b": (), "c": ("seed=2",)}.items()
+    )
+    assert first.metrics == second.metrics
+    assert first.metrics != other.metrics
+
+
+@pytest.mark.parametrize("model", ["hgrn2", "gated_deltanet", "hybrid"])
+def test_stopped_run_of_a_real_model_goes_on_to_the_same_numbers(
+    describe: Describe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: str
+) -> None:
+    recipe = describe(f"model={model}", "model.dropout=0.1")
+    whole = train(recipe, tmp_path / "whole")
+    forward, left = LanguageModel.forward, [7]
+
+    def interrupted(self: LanguageModel, *args: object, **named: object) -> torch.Tensor:
+        left[0] -= self.training
+        if left[0] == 0:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return forward(self, *args, **named)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patched:
+        patched.setattr(LanguageModel, "forward", interrupted)
+        stopped = train(recipe, tmp_path / "stopped")
+    assert (stopped.status, stopped.steps, stopped.signal, stopped.metrics) == ("stopped", 7, signal.SIGTERM, {})
+    resumed = resume(tmp_path / "stopped")
+    assert resumed.metrics == whole.metrics
+    assert len(json.loads(RunFolder(tmp_path / "stopped").record.read_text())["starts"]) == 2
+    whole_weights, weights = (load_file(RunFolder(tmp_path / name).weights) for name in ("whole", "stopped"))
+    assert all(torch.equal(weights[name], whole_weights[name]) for name in whole_weights)
+
+
+def test_stop_during_the_last_evaluation_is_taken_up_there(
+    describe: Describe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped_evaluate(*args: object, each, **named: object):  # type: ignore[no-untyped-def]
+        os.kill(os.getpid(), signal.SIGINT)
+        return evaluate(*args, each=each, **named)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patched:
+        patched.setattr(run_module, "evaluate", stopped_evaluate)
+        stopped = train(describe(), tmp_path / "run")
+    assert (stopped.status, stopped.steps) == ("stopped", 12)
+    log = RunFolder(tmp_path / "run").metrics.read_text()
+    resumed = resume(tmp_path / "run")
+    assert resumed.metrics == train(describe(), tmp_path / "whole").metrics
+    assert RunFolder(tmp_path / "run").metrics.read_text() == log
+
+
+def test_finished_run_is_left_as_it_is(describe: Describe, tmp_path: Path) -> None:
+    result = train(describe(), tmp_path / "run")
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*") if path.name != ".lock"}
+    assert resume(tmp_path / "run") == result
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+
+
+def test_existing_folder_is_refused_and_untouched(describe: Describe, tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes.txt").write_text("mine")
+    with pytest.raises(RunError, match=r"exists already; choose another run=PATH"):
+        train(describe(), tmp_path / "mine")
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["notes.txt"]
+
+
+def test_failed_preparation_leaves_no_folder(describe: Describe, tmp_path: Path) -> None:
+    with pytest.raises(DataError):
+        train(describe("task.source=/nowhere.txt"), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_senseless_model_is_refused_before_anything_is_made(describe: Describe, tmp_path: Path) -> None:
+    with pytest.raises(CompositionError):
+        train(describe("oscillation=delta+rotation", "key_size=7"), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_cuda_is_asked_for_where_there_is_none(
+    describe: Describe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(RunError, match="PyTorch finds no CUDA device"):
+        train(describe("device=cuda"), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_failure_is_written_down(describe: Describe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    forward = LanguageModel.forward
+
+    def bursting(self: LanguageModel, *args: object, **named: object) -> torch.Tensor:
+        return forward(self, *args, **named) * (float("nan") if self.training else 1.0)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(LanguageModel, "forward", bursting)
+    with pytest.raises(RunError, match=r"^step 1: "):
+        train(describe(), tmp_path / "run")
+    result = read_result(RunFolder(tmp_path / "run").result)
+    assert result.status == "failed"
+    assert result.error is not None
+    assert result.error.startswith("step 1: the loss is not finite; nothing was saved")
+
+
+def test_patience_ends_training(describe: Describe, tmp_path: Path) -> None:
+    worse = ("learning_rate=3", "schedule=constant", "clip=null", "steps=400", "validate_every=1")
+    result = train(describe("patience=2", *worse), tmp_path / "run")
+    found = validations(tmp_path / "run")
+    last = max(found)
+    assert result.steps == last < 400
+    assert min(found, key=lambda step: found[step]) == last - 2
+    assert result.best_step == last - 2
+
+
+def test_minutes_end_training_and_resuming_adds_none(describe: Describe, tmp_path: Path) -> None:
+    recipe = describe("steps=null", "minutes=0.02", "validate_every=null")
+    result = train(recipe, tmp_path / "run")
+    assert result.status == "finished"
+    assert 1.2 <= result.training_seconds < 30
+    RunFolder(tmp_path / "run").result.unlink()
+    assert resume(tmp_path / "run").steps == result.steps
+
+
+def test_token_budget_is_rounded_up_to_steps(describe: Describe, tmp_path: Path) -> None:
+    assert train(describe("steps=null", "training.tokens=193"), tmp_path / "run").steps == 3
+
+
+def test_bfloat16_trains_with_float32_weights(describe: Describe, tmp_path: Path) -> None:
+    result = train(describe("precision=bfloat16"), tmp_path / "run")
+    single = train(describe(), tmp_path / "single")
+    nats, expected = (each.metrics["test"]["nats_per_token"] for each in (result, single))
+    assert nats is not None
+    assert expected is not None
+    assert nats != expected
+    # bfloat16 has three digits.
+    assert nats == pytest.approx(expected, rel=0.05)
+    assert {tensor.dtype for tensor in load_file(RunFolder(tmp_path / "run").weights).values()} == {torch.float32}
+
+
+def test_trained_model_evaluates_to_its_result(describe: Describe, tmp_path: Path) -> None:
+    result = train(describe(), tmp_path / "run")
+    trained = load_for_evaluation(tmp_path / "run")
+    options = trained.recipe.training
+    found = evaluate(trained.model, trained.task, "test", rows=options.evaluation_rows, precision=options.precision)
+    assert found.metrics == result.metrics["test"]
+
+
+def test_trained_model_decodes_without_its_data(describe: Describe, tmp_path: Path, text: Path) -> None:
+    copy = tmp_path / "copy.txt"
+    copy.write_text(text.read_text())
+    train(describe(f"task.source={copy}", "task.tokens=bpe", "vocabulary=270"), tmp_path / "run")
+    copy.unlink()
+    trained = load_for_decoding(tmp_path / "run", device="cpu")
+    assert trained.task.decode(trained.task.encode("memory")) == "memory"
+    assert trained.model(torch.tensor([trained.task.encode("memory")])).shape[-1] == 270
+
+
+def test_group_is_a_run_for_each_seed(describe: Describe, tmp_path: Path) -> None:
+    group = train_group(describe(), tmp_path / "group", [3, 5])
+    assert group.status == "finished"
+    spread = group.metrics["test"]["bits_per_byte"]
+    alone = [read_result(RunFolder(tmp_path / "group" / f"seed-{seed}").result) for seed in (3, 5)]
+    values = [result.metrics["test"]["bits_per_byte"] for result in alone]
+    assert spread.values == values
+    assert spread.mean == pytest.approx(sum(values) / 2)
+    assert spread.std == pytest.approx(abs(values[0] - values[1]) / math.sqrt(2))
+    assert json.loads((tmp_path / "group" / "group.json").read_text())["seeds"] == [3, 5]
+    by_itself = train(replace(describe(), training=replace(describe().training, seed=5)), tmp_path / "alone")
+    assert by_itself.metrics == alone[1].metrics
+
+
+def test_stopped_group_goes_on(describe: Describe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    forward, left = LanguageModel.forward, [17]
+
+    def interrupted(self: LanguageModel, *args: object, **named: object) -> torch.Tensor:
+        left[0] -= self.training
+        if left[0] == 0:
+            os.kill(os.getpid(), signal.SIGINT)
+        return forward(self, *args, **named)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patched:
+        patched.setattr(LanguageModel, "forward", interrupted)
+        stopped = train_group(describe(), tmp_path / "group", [1, 2, 3])
+    assert (stopped.status, stopped.signal) == ("stopped", signal.SIGINT)
+    assert not (tmp_path / "group" / "seed-3").exists()
+    assert resume_group(tmp_path / "group") == train_group(describe(), tmp_path / "whole", [1, 2, 3])
