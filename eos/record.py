@@ -243,17 +243,17 @@ def parts(record: Transition | Recurrence | Memory) -> Iterator[Part]:
 
 def map_parts(record: R, change: Change) -> R:
     """The same record with every tensor changed; shapes are trusted, not checked again. Memory is left as it is."""
-    table = TRANSITION_AXES if isinstance(record, Transition) else RECURRENCE_AXES
+    table = {Transition: TRANSITION_AXES, Recurrence: RECURRENCE_AXES}[type(record)]
     mapped: Any = object.__new__(type(record))
     for field in fields(record):
         object.__setattr__(mapped, field.name, getattr(record, field.name))
     for name, layouts in table.items():
         held = getattr(record, name)
-
-        def one(tensor: Tensor | None, name: str = name, layouts: tuple[Axes, ...] = layouts) -> Tensor | None:
-            return None if tensor is None else change(name, _layout(name, tensor, layouts), tensor)
-
-        object.__setattr__(mapped, name, tuple(map(one, held)) if isinstance(held, tuple) else one(held))
+        changed = tuple(
+            None if tensor is None else change(name, _layout(name, tensor, layouts), tensor)
+            for tensor in (held if isinstance(held, tuple) else (held,))
+        )
+        object.__setattr__(mapped, name, changed if isinstance(held, tuple) else changed[0])
     if isinstance(record, Recurrence):
         object.__setattr__(mapped, "transition", map_parts(record.transition, change))
     return mapped  # type: ignore[no-any-return]

@@ -127,7 +127,7 @@ class _Window:
     def pairs_adjoint(self, dys: list[Tensor]) -> tuple[list[Tensor], Tensor, Tensor, list[Tensor]]:
         """The gradients of :meth:`pairs` with respect to reads, k and v; and the pairs again, where V decays."""
         dqs: list[Any] = [None for _ in self.reads]
-        ys: list[Any] = [None for _ in self.reads]
+        ys: list[Any] = dys if self.value is None else [None for _ in self.reads]
         dk: Any = None
         dv: Any = None
         for meeting in self._meetings():

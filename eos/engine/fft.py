@@ -26,7 +26,7 @@ def convolve(record: Convolution) -> Tensor:
     size = 1 << (length + lags - 2).bit_length()
     spectrum = torch.fft.rfft(i, size, dim=1) * torch.fft.rfft(response, size, dim=0)
     first = 0 if record.causal else length - 1
-    y = torch.fft.irfft(spectrum, size, dim=1)[:, first : first + length]
+    y: Tensor = torch.fft.irfft(spectrum, size, dim=1)[:, first : first + length]
     return y.to(record.input.dtype)
 
 

@@ -64,14 +64,13 @@ def lower(window: Recurrence, log_scale: Tensor | None) -> Lowered:
     over_key, over_value, over_both = (
         None if x is None else _scatter(x, n, length) for x in _decays(transition, dtype)
     )
-    gate = None if transition.gate is None else transition.gate.to(dtype)
+    gates = [] if transition.gate is None else [transition.gate.to(dtype)]
     trace = None
     if transition.log_gate is not None:
         assert log_scale is not None
         over_key, gated, trace = _normalise(over_key, transition, log_scale, window)
         log_scale = trace[:, -1]
-        gated = _tied(gated, key)[..., None]
-        gate = gated if gate is None else gate * gated
+        gates.append(_tied(gated, key)[..., None])
         trace = trace[:, n - 1 :: n]
     if transition.turns:
         over_key = None if over_key is None else _tied(over_key, key)
@@ -81,7 +80,8 @@ def lower(window: Recurrence, log_scale: Tensor | None) -> Lowered:
     i = i.expand(batch, steps, heads, sizes["V"])
     e = _per_head(window.expand.to(dtype), batch, steps, heads, key)
     reads = tuple(_per_head(s.to(dtype), batch, sizes["T"], heads, key) for s in window.reads)
-    i, e = _fold(gate, i, e)
+    for gate in gates:
+        i, e = _fold(gate, i, e)
     erase = None
     if transition.erase is not None:
         a, b = (x.to(dtype).expand(batch, steps, heads, key) for x in transition.erase)
@@ -184,10 +184,8 @@ def _per_head(x: Tensor, batch: int, steps: int, heads: int, key: int) -> Tensor
     return x.expand(batch, steps, heads, key, *x.shape[4:])
 
 
-def _fold(gate: Tensor | None, i: Tensor, e: Tensor) -> tuple[Tensor, Tensor]:
+def _fold(gate: Tensor, i: Tensor, e: Tensor) -> tuple[Tensor, Tensor]:
     """gate [B,S,H,K|1,V|1] into i where it is over V alone, into e else; only a gate over both makes e per channel."""
-    if gate is None:
-        return i, e
     if gate.shape[4] == 1:
         return i, e * (gate[..., 0] if e.dim() == 4 else gate)
     if gate.shape[3] == 1 and e.dim() == 4:

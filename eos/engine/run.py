@@ -1,5 +1,7 @@
 """Running a record: :func:`scan` over a sequence, :func:`step` for one token of decoding."""
 
+from typing import Any, Literal, TypeAlias, overload
+
 import torch
 from torch import Tensor
 
@@ -14,12 +16,23 @@ from eos.engine.windows import run_windows
 from eos.errors import RecordError
 from eos.record import Convolution, Memory, Recurrence
 
-Reads = Tensor | tuple[Tensor, ...]
+#: A tensor, or a tuple of them where the record has a tuple of reads.
+Reads: TypeAlias = Any
 
 
+@overload
+def scan(record: Recurrence, *, backend: str = "auto", algorithm: str = "auto") -> tuple[Reads, Memory]: ...
+@overload
+def scan(
+    record: Recurrence, *, backend: str = "auto", algorithm: str = "auto", trace: Literal[True]
+) -> tuple[Reads, Memory, Tensor]: ...
+@overload
+def scan(record: Recurrence, *, backend: str = "auto", algorithm: str = "auto", trace: bool) -> tuple[Any, ...]: ...
+@overload
+def scan(record: Convolution, *, backend: str = "auto", algorithm: str = "auto") -> tuple[Tensor, None]: ...
 def scan(
     record: Recurrence | Convolution, *, backend: str = "auto", algorithm: str = "auto", trace: bool = False
-) -> tuple[Reads, Memory | None] | tuple[Reads, Memory | None, Tensor]:
+) -> tuple[Any, ...]:
     """Run a record over its whole length.
 
         m_t = o_t ∘ R(phase_t) m_{t-1} + a_t (b_tᵀ m_{t-1}) + (gate_t ∘ e_t) i_tᵀ ;  y_t = m_tᵀ s_t
@@ -45,7 +58,7 @@ def scan(
             return convolve(record), None
         if trace and record.transition.log_gate is None:
             raise RecordError("trace returns the running normaliser M: the transition has no log_gate")
-        ys, memory, scales = _run(record, chosen, trace=trace)
+        ys, memory, scales = run_planned(record, chosen, trace=trace)
     y = ys if isinstance(record.shrink, tuple) else ys[0]
     if trace:
         assert scales is not None
@@ -67,7 +80,8 @@ def step(record: Recurrence) -> tuple[Reads, Memory]:
     return (ys if isinstance(record.shrink, tuple) else ys[0]), memory
 
 
-def _run(record: Recurrence, chosen: Plan, *, trace: bool) -> tuple[tuple[Tensor, ...], Memory, Tensor | None]:
+def run_planned(record: Recurrence, chosen: Plan, *, trace: bool) -> tuple[tuple[Tensor, ...], Memory, Tensor | None]:
+    """Run a recurrence as a plan says: the reads, the memory after the last step, M at every step if asked for."""
     if chosen.algorithm == "sequential":
         ys, memory, scales = sequential(record)
         return _as_activations(ys, record), memory, scales

@@ -4,7 +4,7 @@ Serves every record in every dtype, with autograd; one token of decoding is this
 is tested against it in float64.
 """
 
-from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -29,7 +29,7 @@ def sequential(record: Recurrence) -> tuple[tuple[Tensor, ...], Memory, Tensor |
 
     length, steps = sizes["T"], sizes["T"] * n
     heads = sizes["H"]
-    i = [None] * steps if record.input is None else _over_time(record.input.to(dtype), steps)
+    i = _over_time(None if record.input is None else record.input.to(dtype), steps)
     e = _over_time(_to_heads(record.expand.to(dtype), heads), steps)
     reads = [_over_time(_to_heads(s.to(dtype), heads), length) for s in record.reads]
     decay = _over_time(log_decay(transition, sizes["K"], dtype), length)
@@ -129,11 +129,11 @@ def _normalise(
     return log_o[..., None], gated, scale
 
 
-def _over_time(x: Tensor | None, length: int) -> Sequence[Tensor] | Sequence[None]:
-    """One entry a step; a shared time axis gives the same entry each time."""
+def _over_time(x: Tensor | None, length: int) -> list[Any]:
+    """One entry a step, a tensor or None; a shared time axis gives the same entry each time."""
     if x is None:
         return [None] * length
-    return [x[:, 0]] * length if x.shape[1] == 1 else x.unbind(1)
+    return [x[:, 0]] * length if x.shape[1] == 1 else list(x.unbind(1))
 
 
 def _to_heads(x: Tensor, heads: int) -> Tensor:

@@ -32,7 +32,8 @@ def run_windows(
     run = Run(record=record, algorithm=algorithm, length=length, trace=trace, axes=[axes for axes, _ in own])
     sizes = record.sizes
     value = memory.value.to(state_dtype(record)).expand(sizes["B"], sizes["H"], sizes["K"], sizes["V"])
-    out = _Windows.apply(run, value, memory.log_scale, *(tensor for _, tensor in own))
+    tensors = (tensor for _, tensor in own)
+    out: Any = _Windows.apply(run, value, memory.log_scale, *tensors)  # type: ignore[no-untyped-call]
     ys, (value, scale, scales) = out[: len(record.reads)], out[len(record.reads) :]
     return ys, Memory(value=value, log_scale=scale), scales
 
@@ -80,7 +81,8 @@ class _Windows(torch.autograd.Function):
         record = run.record
         sizes, dtype = record.sizes, output_dtype(record)
         ys = [value.new_empty(sizes["B"], sizes["T"], sizes["H"], sizes["V"], dtype=dtype) for _ in record.reads]
-        values, scales, traces = [value], [scale], []
+        values, scales = [value], [scale]
+        traces: list[Tensor] = []
         for start, stop in run.windows():
             window = run.window([run.part(j, t, start, stop) for j, t in enumerate(tensors)], start, stop)
             x = lower(window, scales[-1])
@@ -90,7 +92,7 @@ class _Windows(torch.autograd.Function):
             scales.append(x.log_scale)
             for y, output in zip(ys, outputs, strict=True):
                 y[:, start:stop] = output[:, run.read_steps()]
-            if run.trace:
+            if x.trace is not None:
                 traces.append(x.trace)
         ctx.run = run
         ctx.save_for_backward(*tensors, *values, *(s for s in scales if s is not None))

@@ -1,0 +1,57 @@
+"""Timing several things side by side, and the peak memory of one thing by itself."""
+
+import multiprocessing
+import resource
+import statistics
+import time
+from collections.abc import Callable, Mapping
+
+import torch
+
+from eos.errors import EOSError
+
+
+def side_by_side(things: Mapping[str, Callable[[], object]], *, rounds: int) -> dict[str, float]:
+    """The median seconds of each, measured in turns so that all see the same machine; one round first to warm up."""
+    times: dict[str, list[float]] = {name: [] for name in things}
+    for turn in range(rounds + 1):
+        for name, run in things.items():
+            start = time.perf_counter()
+            run()
+            if turn:
+                times[name].append(time.perf_counter() - start)
+    return {name: statistics.median(seconds) for name, seconds in times.items()}
+
+
+def peak_bytes(run: Callable[..., object], *arguments: object) -> int:
+    """How much the resident memory of a fresh process grows while ``run(*arguments)`` runs, at its peak.
+
+    ``run`` is a function of a module; what it returns first, when called with ``prepare=True``, is done before
+    counting starts: imports, and a tiny run that warms up the allocator.
+    """
+    context = multiprocessing.get_context("spawn")
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=_grown, args=(sender, run, arguments))
+    process.start()
+    sender.close()
+    try:
+        grown = receiver.recv()
+    except EOFError as error:
+        raise EOSError("the process that measures memory ended before it reported; is there enough memory?") from error
+    finally:
+        process.join()
+    return int(grown)
+
+
+def _grown(sender: "multiprocessing.connection.Connection", run: Callable[..., object], arguments: object) -> None:
+    torch.set_num_threads(2)
+    assert isinstance(arguments, tuple)
+    run(*arguments, prepare=True)
+    before = _peak()
+    run(*arguments, prepare=False)
+    sender.send(_peak() - before)
+    sender.close()
+
+
+def _peak() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
