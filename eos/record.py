@@ -421,9 +421,8 @@ class _Sizes:
             for axis, size in zip(axes, tensor.shape, strict=True):
                 known, by = self.found.get(axis, (1, name))
                 if size != 1 and known != 1 and size != known and axis != "G":
-                    raise RecordError(
-                        f"{name} must be [{','.join(axes)}] with {axis} = {known} (as {by} has it) or 1, got {_shape(tensor)}"
-                    )
+                    wanted = f"[{','.join(axes)}] with {axis} = {known} (as {by} has it) or 1"
+                    raise RecordError(f"{name} must be {wanted}, got {_shape(tensor)}")
                 if size == 0:
                     raise RecordError(f"{name} has an empty axis {axis}: {_shape(tensor)}")
                 if size > known:

@@ -25,6 +25,7 @@ from eos.engine.algorithm import AbstractAlgorithm, Gradients
 from eos.engine.chunks import (
     Chunks,
     Intervals,
+    block_diagonal,
     carried,
     decay_gradient,
     decay_matrix,
@@ -35,6 +36,7 @@ from eos.engine.chunks import (
     levels,
     one_step_earlier,
     right_half,
+    triangle,
 )
 from eos.engine.lower import Lowered
 
@@ -179,25 +181,25 @@ class _Window:
             # strong decays of a whole head: one product under a matrix of intervals, instead of one a level
             yield _Meeting(block=size, whole=True, mask=decay_matrix(self.key, before=self.before))
             return
+        dtype, device = self.k.dtype, self.k.device
         if self.leaf == 1:  # a step meets itself, without a decay
-            own = torch.eye(min(ROWS, size), dtype=self.k.dtype, device=self.k.device)
-            yield _Meeting(block=len(own), whole=True, mask=own * 0.0 if self.before else own)
+            rows = min(ROWS, size)
+            own = block_diagonal(rows, 1, dtype, device)
+            yield _Meeting(block=rows, whole=True, mask=torch.zeros_like(own) if self.before else own)
         else:
-            triangle = torch.ones(self.leaf, self.leaf, dtype=self.k.dtype, device=self.k.device)
             yield _Meeting(
                 block=self.leaf,
                 whole=True,
-                mask=triangle.tril(-1 if self.before else 0),
+                mask=triangle(self.leaf, -1 if self.before else 0, dtype, device),
                 key=self.key.leaves(self.leaf),
                 value=None if self.value is None else self.value.leaves(self.leaf),
             )
         for h in levels(self.leaf, size):
             together = min(max(h, ROWS), size // 2)
-            block = torch.arange(together, device=self.k.device) // h
             yield _Meeting(
                 block=h,
                 together=together,
-                mask=(block[:, None] == block).to(self.k.dtype) if together > h else None,
+                mask=block_diagonal(together, h, dtype, device) if together > h else None,
                 key=self.key.halves(h),
                 value=None if self.value is None else self.value.halves(h),
             )

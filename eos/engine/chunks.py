@@ -10,6 +10,7 @@ good as any, a reset is one, and rounding grows with log₂ C.
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -95,13 +96,12 @@ class Intervals:
             return
         # one decay a head is little work in float64, which keeps every digit of a wide span
         wide = log_decay.double() if log_decay.shape[-1] == 1 else log_decay
-        steps = in_blocks(wide, leaf)
-        ones = torch.ones(leaf, leaf, dtype=wide.dtype, device=wide.device)
-        self.right = _exp_to(ones.tril(-1 if before else 0) @ steps, log_decay)
-        self.left = _exp_to(ones.triu(1) @ steps, log_decay)
-        total = steps.sum(-2)
-        self.total = total.exp().to(log_decay.dtype)
-        self.anchor = (-0.5 * total).exp().to(log_decay.dtype)
+        # rows: start … r, one step less if before; columns: j+1 … end; total; and minus its half
+        sums = _interval_sums(leaf, before, wide.dtype, wide.device) @ in_blocks(wide, leaf)
+        products = sums.exp_().to(log_decay.dtype)
+        right, left, self.total, self.anchor = products.split([leaf, leaf, 1, 1], -2)
+        self.right, self.left = (x.flatten(-3, -2) for x in (right, left))
+        self.total = self.total.squeeze(-2)
 
     def halves(self, h: int) -> tuple[Tensor, Tensor]:
         """``right`` of the right halves and ``left`` of the left halves of all blocks of 2h, [..., C/2h, h, X] each."""
@@ -110,8 +110,7 @@ class Intervals:
     def leaves(self, leaf: int) -> tuple[Tensor, Tensor]:
         """Factors of rows and of columns [..., C/leaf, leaf, X] whose product is the interval's, inside every leaf."""
         assert self.anchor is not None
-        anchor = self.anchor[..., None, :]
-        return in_blocks(self.right, leaf) * anchor, in_blocks(self.left, leaf) * anchor
+        return in_blocks(self.right, leaf) * self.anchor, in_blocks(self.left, leaf) * self.anchor
 
     def double(self, h: int) -> None:
         """From blocks of h to blocks of 2h."""
@@ -191,7 +190,7 @@ def decay_gradient(chunks: Chunks, x: Lowered, log_decay: Tensor, read: Tensor, 
     """
     if log_decay.shape[-1] == 1:
         read, write, end = (tensor.sum(-1, keepdim=True) for tensor in (read, write, end))
-    later = torch.ones(chunks.size, chunks.size, dtype=read.dtype, device=read.device).triu()
+    later = triangle(chunks.size, 0, read.dtype, read.device).mT
     if x.reset is None:
         gradient = later @ (read - write) + end[..., None, :]
     else:
@@ -227,9 +226,24 @@ def dot(x: Tensor, y: Tensor) -> Tensor:
     return x @ y.mT.contiguous()
 
 
-def _exp_to(exponent: Tensor, like: Tensor) -> Tensor:
-    """exp of sums in blocks [..., C/leaf, leaf, X], as factors [..., C, X] in the dtype of ``like``."""
-    return exponent.exp_().to(like.dtype).view(*exponent.shape[:-3], -1, exponent.shape[-1])
+@lru_cache(maxsize=64)
+def _interval_sums(leaf: int, before: bool, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """[2·leaf + 2, leaf]: what sums a leaf's log-decays for its rows, its columns, in all, and minus half of all."""
+    ones = torch.ones(leaf, leaf, dtype=dtype, device=device)
+    return torch.cat([ones.tril(-1 if before else 0), ones.triu(1), ones[:1], -0.5 * ones[:1]])
+
+
+@lru_cache(maxsize=64)
+def triangle(size: int, diagonal: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Ones on and below a diagonal [size, size]."""
+    return torch.ones(size, size, dtype=dtype, device=device).tril(diagonal)
+
+
+@lru_cache(maxsize=64)
+def block_diagonal(size: int, block: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Ones in the diagonal blocks [size, size]."""
+    index = torch.arange(size, device=device) // block
+    return (index[:, None] == index).to(dtype)
 
 
 def exp_decay(log_decay: Tensor, floor: float) -> Tensor:
