@@ -83,3 +83,27 @@ def test_the_script_of_a_shell_is_valid_there(tmp_path: Path, shell_environment:
     if shutil.which(shell) is None:
         pytest.skip(f"{shell} is not installed")
     subprocess.run([shell, "-n"], input=script, text=True, check=True)
+
+
+def test_fish_completes_key_and_value(tmp_path: Path, shell_environment: dict[str, str]) -> None:
+    if shutil.which("fish") is None:
+        pytest.skip("fish is not installed")
+    code = "eos completion fish | source; complete -C 'eos describe model=hgr'"
+    line = ["fish", "--no-config", "-c", code]
+    result = subprocess.run(line, capture_output=True, text=True, env=shell_environment, cwd=tmp_path)
+    assert result.stdout.split() == ["model=hgrn2"], result.stderr
+
+
+def test_zsh_completes_key_and_value(tmp_path: Path, shell_environment: dict[str, str]) -> None:
+    if shutil.which("zsh") is None:
+        pytest.skip("zsh is not installed")
+    code = """
+compdef() { :; }
+eval "$(eos completion zsh)"
+compadd() { print -l -- ${(P)@[-1]}; }
+words=(eos describe model=hgr); CURRENT=3
+_eos_completion
+"""
+    line = ["zsh", "--no-rcs", "-c", code]
+    result = subprocess.run(line, capture_output=True, text=True, env=shell_environment, cwd=tmp_path)
+    assert result.stdout.split() == ["model=hgrn2"], result.stderr

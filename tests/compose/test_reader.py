@@ -41,6 +41,12 @@ def test_what_is_written_is_read_back(tmp_path_factory: pytest.TempPathFactory, 
     assert repr(read) == repr(data), "True is not 1, and 1 is not 1.0"
 
 
+@pytest.mark.parametrize("text", ["1e-3", "5.", "12", "null", "Null", "True", "~", "", "no", "a: b", "- x", "#", "é"])
+def test_text_that_looks_like_something_else_stays_text(tmp_path: Path, text: str) -> None:
+    write_recipe({"x": text}, tmp_path / "recipe.yaml")
+    assert read_recipe(tmp_path / "recipe.yaml") == {"x": text}
+
+
 def test_shared_lists_are_written_out(tmp_path: Path) -> None:
     shared = ["a"]
     write_recipe({"x": shared, "y": shared}, tmp_path / "recipe.yaml")
