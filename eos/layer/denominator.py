@@ -25,8 +25,9 @@ def with_ones(states: States) -> States:
         CompositionError: a running maximum of its own for every entry of K, which no denominator fits.
     """
     i, e, s, transition = states
-    if transition.stabilise == "max" and transition.log_gate is not None and transition.log_gate.shape[-1] > 1:
-        raise CompositionError('a denominator with stabilise="max" needs a log_gate that all of K share')
+    scaled = (transition.log_gate, transition.key)
+    if transition.stabilise == "max" and any(t is not None and t.shape[-1] > 1 for t in scaled):
+        raise CompositionError('a denominator with stabilise="max" needs a log_gate and a decay that all of K share')
     depends = e.dim() == 5 or s.dim() == 5
     depends |= any(t.shape[axes.index("V")] > 1 for _, axes, t in parts(transition) if "V" in axes)
     if not depends:

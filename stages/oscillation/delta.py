@@ -29,8 +29,10 @@ class Delta(AbstractOscillation):
         self.logits = GateProjection(context.width, (context.heads,), bias=(options.bias, options.bias))
 
     def forward(self, x: Tensor, e: Tensor) -> Transition:
-        beta = self.options.high * self.logits(x).sigmoid()[..., None]
+        beta = self.options.high * self.logits(x).sigmoid()
         k = F.normalize(e, dim=3)
         if k.shape[2] > 1:
             k = repeat(k, "b t g ... -> b t (g r) ...", r=self.context.heads // k.shape[2])
-        return Transition(erase=(-beta * k, k), gate=beta[..., None])
+        # An e per channel keeps its V axis here, and the record refuses it.
+        strength = beta.view(*beta.shape, *[1] * (k.dim() - 3))
+        return Transition(erase=(-strength * k, k), gate=beta[..., None, None])

@@ -1,6 +1,7 @@
 """Every pair and triple of registered stages builds and equals the sequential form, or is refused with its reason."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import product
 
 import jaxtyping
@@ -10,7 +11,7 @@ from torch import Tensor
 
 import eos
 from eos import registry
-from eos.config import EOSMixer
+from eos.config import EOSMixer, StageRecipe, option_fields
 from eos.errors import CompositionError
 from eos.layer import EOSLayer
 
@@ -92,6 +93,28 @@ def test_triples_of_oscillations(oscillation: tuple[str, ...]) -> None:
 @pytest.mark.parametrize("couple", COUPLES)
 def test_couples(couple: str, oscillation: tuple[str, ...]) -> None:
     stand_or_are_refused(composed("linear", oscillation, "linear", couple))
+
+
+def variants() -> Iterator[tuple[str, str, dict[str, object]]]:
+    """Every stage with every value of every option that has choices, one at a time."""
+    for kind in registry.KINDS:
+        for name, entry in registry.stages(kind).items():
+            for field in option_fields(entry.load().Options).values():
+                yield from ((kind, name, {field.name: value}) for value in field.choices if value != field.default)
+
+
+@pytest.mark.parametrize(("kind", "name", "options"), [*variants()], ids=str)
+def test_every_choice_of_every_stage(kind: str, name: str, options: dict[str, object]) -> None:
+    mixer = composed("linear", (), "linear", "pad" if options.get("form") == "cosine" else None)
+    stage = StageRecipe(name=name, options=options)
+    stand_or_are_refused(replace(mixer, **{kind: [stage] if kind == "oscillation" else stage}))
+
+
+@pytest.mark.parametrize("oscillation", OSCILLATIONS)
+@pytest.mark.parametrize("kinds", [("expand",), ("shrink",), ("expand", "shrink")], ids="+".join)
+def test_states_per_channel(kinds: tuple[str, ...], oscillation: str) -> None:
+    per_channel = StageRecipe(name="learned", options={"over": "key_value"})
+    stand_or_are_refused(replace(composed("linear", (oscillation,), "linear"), **dict.fromkeys(kinds, per_channel)))
 
 
 def test_the_order_of_a_product_matters_where_it_should() -> None:

@@ -1,0 +1,75 @@
+import pytest
+
+from eos.config import Denominator, EOSMixer, SoftmaxMixer
+from eos.errors import CompositionError, RecipeError
+from eos.layer import EOSLayer, refuse
+
+REFUSED = [
+    ({"heads": 5}, "5 heads do not divide key_ratio · width = 16"),
+    ({"value_ratio": 0.3}, "do not divide value_ratio"),
+    ({"groups": 3}, "heads = 4 must be a multiple of groups = 3"),
+    ({"key_size": 3, "oscillation": ["rotation"]}, "oscillation stage 'rotation': .*K must be even, got K = 3"),
+    ({"key_size": 3, "oscillation": ["phase_gate"]}, "even, got K = 3"),
+    ({"key_size": 3, "oscillation": [("key_gate", {"pairs": True})]}, "even K, got K = 3"),
+    ({"key_size": 3, "oscillation": [("additive", {"pairs": True})]}, "even K, got K = 3"),
+    ({"key_size": 3, "oscillation": [("rate_step", {"turning": True})]}, "even K, got K = 3"),
+    ({"oscillation": ["delta", "value_gate"]}, "erase does not multiply with value"),
+    ({"oscillation": ["rotation", "key_gate"]}, "tied in pairs"),
+    (
+        {"oscillation": ["rotation"], "couple": "pad"},
+        "oscillation=rotation shrink=linear couple=pad cannot stand together",
+    ),
+    (
+        {"expand": ("learned", {"over": "key_value"}), "oscillation": ["delta"]},
+        r"erase.* must be \[B,S,H,K\], got 5 axes",
+    ),
+]
+ALLOWED = [
+    {"oscillation": [("key_gate", {"pairs": True, "gate": "complement"}), "rotation"]},
+    {"oscillation": [("additive", {"pairs": True}), "rotation"]},
+    {"oscillation": [("rotation", {"form": "cosine"}), "key_gate"], "couple": "pad"},
+    {"oscillation": ["rotation", "delta", "head_gate"], "groups": 2},
+    {"oscillation": [("rate_step", {"turning": True})]},
+    {"expand": ("learned", {"over": "key_value"}), "shrink": ("learned", {"over": "key_value"})},
+    {"oscillation": ["exponential_gate"], "denominator": Denominator()},
+]
+
+
+def mixer(**changes: object) -> EOSMixer:
+    return EOSMixer(**{"heads": 4, "expand": "linear", "shrink": "linear", **changes})
+
+
+@pytest.mark.parametrize(("changes", "reason"), REFUSED, ids=str)
+def test_what_makes_no_sense_is_refused_with_its_reason(changes: dict[str, object], reason: str) -> None:
+    with pytest.raises(CompositionError, match=reason) as caught:
+        EOSLayer(mixer(**changes), 16)
+    assert str(caught.value) == refuse(mixer(**changes), 16)
+
+
+@pytest.mark.parametrize("changes", ALLOWED, ids=str)
+def test_what_makes_sense_is_built(changes: dict[str, object]) -> None:
+    assert refuse(mixer(**changes), 16) is None
+    EOSLayer(mixer(**changes), 16)
+
+
+def test_a_maximum_over_every_entry_has_no_denominator() -> None:
+    """With a decay over K the running maximum is one for every entry, which no denominator of a whole head fits."""
+    assert refuse(mixer(oscillation=["additive"], denominator=Denominator()), 16) is None
+    maxima = ["exponential_gate", "key_gate"]
+    assert refuse(mixer(oscillation=maxima), 16) is None
+    assert "all of K share" in str(refuse(mixer(oscillation=maxima, denominator=Denominator()), 16))
+
+
+def test_refusing_costs_no_memory() -> None:
+    """A layer of 4 TB is judged by its shapes."""
+    assert refuse(mixer(key_ratio=16, value_ratio=16), 1 << 18) is None
+
+
+def test_an_unknown_name_is_an_error_not_a_refusal() -> None:
+    with pytest.raises(RecipeError, match="unknown"):
+        refuse(mixer(expand="nothing"), 16)
+
+
+def test_softmax_sizes_are_judged_by_the_same_predicate() -> None:
+    assert refuse(SoftmaxMixer(kind="softmax", heads=4), 16) is None
+    assert "do not divide" in str(refuse(SoftmaxMixer(kind="softmax", heads=5), 16))
