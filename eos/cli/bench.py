@@ -1,13 +1,15 @@
 """Measure the numbers that the project promises; exit status 1 where one is missed."""
 
 import sys
+from typing import TYPE_CHECKING
 
 import click
-import torch
 
-from eos.bench import Check, suites
 from eos.cli.output import print_line
 from eos.errors import EOSError, unknown
+
+if TYPE_CHECKING:
+    from eos.bench import Check
 
 MISSED = 1
 
@@ -34,6 +36,11 @@ def command(names: tuple[str, ...], threads: int) -> None:
       eos bench accuracy
       eos bench speed memory
     """
+    # Only now, so that help is shown without waiting for PyTorch.
+    import torch
+
+    from eos.bench import suites
+
     known = suites()
     for name in names:
         if name not in known:
@@ -51,7 +58,7 @@ def command(names: tuple[str, ...], threads: int) -> None:
         sys.exit(MISSED)
 
 
-def _line(check: Check) -> str:
+def _line(check: "Check") -> str:
     number = f"{check.value:.2e}" if 0 < check.value < 1e-2 else f"{check.value:,.4g}"
     verdict = "    " if check.bound is None else "ok  " if check.met else "MISS"
     bound = "" if check.bound is None else f" ({check.side} {check.bound:g}{check.unit})"
