@@ -1,6 +1,7 @@
 """What every stage must do, walked over the registry, and what single stages promise."""
 
 import math
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -158,26 +159,25 @@ def test_paired_decays_are_the_same_for_both_entries_of_a_pair() -> None:
     assert torch.equal(gate[..., : KEY // 2], gate[..., KEY // 2 :])
 
 
-def test_lower_bounds_grow_from_zero_and_never_reach_one() -> None:
+@pytest.mark.parametrize("trained", [False, True])
+def test_lower_bounds_grow_from_zero_and_never_reach_one(trained: bool) -> None:
     shared: dict[str, Any] = {}
-    decays = []
-    for layer in range(4):
-        where = context(layer=layer, shared=shared)
-        # logits far down leave the bound itself
-        key = oscillate("key_gate", -1e3 * torch.ones(1, 1, WIDTH, dtype=torch.float64), where, lower_bound=True).key
-        decays.append(key.exp())
-    assert len(shared) == 1
-    bounds = oscillate_bound(shared)
-    for layer, wanted in enumerate(bounds):
-        open_gates = decays[layer] > wanted + 1e-6
-        torch.testing.assert_close(decays[layer].masked_fill(open_gates, wanted), torch.full_like(key, wanted))
-
-
-def oscillate_bound(shared: dict[str, Any]) -> list[float]:
-    """Γ starts equal for all layers: the bound of layer l of L is l / L."""
+    layers = [
+        stage("oscillation", "key_gate", context(layer=layer, shared=shared), lower_bound=True) for layer in range(4)
+    ]
     (bounds,) = shared.values()
-    assert not bounds.any()
-    return [layer / 4 for layer in range(4)]
+    if trained:
+        bounds.data.normal_()
+    decays = []
+    for built in layers:
+        built.logits.bias.data.fill_(-1e6)  # a closed gate leaves the bound itself
+        decays.append(built(inputs(), inputs()).key.exp()[0, 0])
+    assert not decays[0].any()
+    for below, above in pairwise(decays):
+        assert (below < above).all()
+    assert (decays[-1] < 1).all()
+    if not trained:
+        assert [decay.mean().item() for decay in decays] == pytest.approx([0, 0.25, 0.5, 0.75])
 
 
 def test_delta_never_makes_the_memory_grow() -> None:
