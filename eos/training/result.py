@@ -26,6 +26,9 @@ class Result:
         steps, tokens: how far training came.
         best_step: step of the best validation, whose weights were kept; None where training validated nothing.
         parameters: trained numbers of the model.
+        training_flops_per_token, decoding_flops_per_token: floating-point operations, at the task's length.
+        state_bytes: what decoding keeps of a sequence of the task's length.
+        state_bytes_per_token: what one more token adds to that.
         training_seconds: training with its validations, over all starts.
         wall_seconds: training and the last evaluations, over all starts but those that were killed.
         peak_memory_bytes: of tensors on a CUDA device, of the whole process on a CPU; of the latest start.
@@ -43,6 +46,10 @@ class Result:
     tokens: int = 0
     best_step: int | None = None
     parameters: int | None = None
+    training_flops_per_token: float | None = None
+    decoding_flops_per_token: float | None = None
+    state_bytes: int | None = None
+    state_bytes_per_token: int | None = None
     training_seconds: float = 0.0
     wall_seconds: float = 0.0
     peak_memory_bytes: int | None = None

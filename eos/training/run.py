@@ -12,6 +12,7 @@ from rich.console import Console
 
 from eos import registry
 from eos.compose import build, refuse
+from eos.compose.cost import cost_of
 from eos.compose.run import RunRecipe, read_run_recipe, save_run_recipe
 from eos.errors import CompositionError, RunError
 from eos.models import load_weights, save_weights
@@ -193,8 +194,16 @@ def _finish(
             found[split] = evaluate_held_out(module.model, task, split, recipe.training, stop=stop, report=report)
     except EvaluationAbandoned:
         found = {}
-    done = _result("finished", recipe, module, device, found=found, training_seconds=trained_for)
-    return done if found else replace(done, status="stopped", signal=stop.signal)
+    cost = cost_of(recipe.model, vocabulary=task.vocabulary, length=task.length, device=device.type)
+    return replace(
+        _result("finished" if found else "stopped", recipe, module, device, found=found),
+        training_seconds=trained_for,
+        training_flops_per_token=cost.training.flops,
+        decoding_flops_per_token=cost.decoding.flops,
+        state_bytes=cost.memory,
+        state_bytes_per_token=cost.growth,
+        signal=None if found else stop.signal,
+    )
 
 
 def _result(
@@ -204,7 +213,6 @@ def _result(
     device: torch.device,
     *,
     found: dict[Split, Evaluation] | None = None,
-    training_seconds: float | None = None,
     error: str | None = None,
 ) -> Result:
     state, found = module.state, found or {}
@@ -219,7 +227,7 @@ def _result(
         tokens=state.tokens,
         best_step=state.best_step,
         parameters=sum(parameter.numel() for parameter in module.model.parameters()),
-        training_seconds=seconds if training_seconds is None else training_seconds,
+        training_seconds=seconds,
         wall_seconds=seconds,
         peak_memory_bytes=peak_memory(device),
         device=device_name(device),
