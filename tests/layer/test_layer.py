@@ -117,6 +117,9 @@ def test_denominator_of_an_exponential_gate_has_its_own_floor() -> None:
         ys.append((q[:, t, :, None] @ c)[:, :, 0] / scale)
     wanted = layer.readout.output(torch.stack(ys, 1).flatten(2))
     torch.testing.assert_close(layer(x), wanted, **TOLERANCE)
+    cache = layer.cache(ROWS, dtype=torch.float64)
+    decoded = torch.cat([layer(x[:, t : t + 1], cache=cache) for t in range(LENGTH)], 1)
+    torch.testing.assert_close(decoded, wanted, **TOLERANCE)
 
 
 def test_short_convolution_is_a_depthwise_convolution() -> None:
@@ -131,7 +134,7 @@ def test_short_convolution_is_a_depthwise_convolution() -> None:
     assert torch.equal(past, z[:, -4:])
 
 
-@pytest.mark.parametrize("split", [1, 2, 3, 4, 11, LENGTH - 1])
+@pytest.mark.parametrize("split", [1, 4, 5, 6, 7, 11, 19, LENGTH - 1])
 def test_short_convolution_stays_within_its_document(split: int) -> None:
     torch.manual_seed(0)
     convolution = CausalConvolution(ShortConvolution(size=4), 6).double()
@@ -252,3 +255,12 @@ def test_gradients_flow_in_training_with_resets() -> None:
     assert x.grad[0, 5:].abs().min() > 0
     assert not x.grad[0, :5].any()
     assert not x.grad[1].any()
+
+
+@pytest.mark.parametrize("layers", [1, 8])
+def test_the_output_projection_starts_small_in_a_deep_model(layers: int) -> None:
+    weight = EOSLayer(LINEAR, 64, layers=layers).readout.output.weight
+    bound = (2 * layers * 64) ** -0.5
+    assert weight.abs().max() <= bound
+    # 4,096 draws: a uniform's standard deviation is known to about 0.5 %
+    assert weight.std().item() == pytest.approx(bound / 3**0.5, rel=0.03)
