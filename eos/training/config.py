@@ -17,8 +17,8 @@ class TrainingOptions:
 
     The budget is ``steps``, ``tokens`` or ``minutes``; with ``minutes`` beside one of the others, training ends at
     whichever comes first. Learning rates follow the share of the budget that is used up (the larger share where there
-    are two), so that the schedule always completes. Numbers of a run repeat exactly from its seed on one machine,
-    unless ``minutes`` is set: then the learning rate depends on the speed of the machine.
+    are two), so that the schedule always completes. Numbers of a run repeat exactly from its seed, on one CPU with one
+    number of threads, unless ``minutes`` is set: then the learning rate depends on the speed of the machine.
     """
 
     steps: int | None = option(None, "optimiser steps; null where tokens or minutes say when to stop", low=1)

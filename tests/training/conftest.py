@@ -11,9 +11,9 @@ from eos.training.run import Recipe
 Describe = Callable[..., Recipe]
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def _one_thread() -> Iterator[None]:
-    """Models this small lose time to a second thread, and much of it on a busy machine."""
+    """Models this small lose time to a second thread; and to the last bit, sums depend on the number of threads."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
