@@ -9,7 +9,7 @@ Records check shapes and dtypes, never values: a look at a value would stall a G
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal, TypeVar
 
 import torch
@@ -106,7 +106,7 @@ class Transition:
             raise RecordError(f"log_gate cannot stand with {over_v}: its normaliser has no V axis")
         if self.erase is not None and self.log_gate is not None:
             raise RecordError("log_gate cannot stand with erase: the normaliser of an erased memory is not a sum")
-        _Sizes().add_all(self)
+        _Sizes.of(self)
 
     @property
     def terms(self) -> list[tuple[Tensor | None, Tensor | None, Tensor]]:
@@ -140,8 +140,11 @@ class Memory:
     def __post_init__(self) -> None:
         for name in ("value", "log_scale"):
             tensor = getattr(self, name)
-            if tensor is not None and tensor.dtype not in (torch.float32, torch.float64):
+            if tensor is None:
+                continue
+            if tensor.dtype not in (torch.float32, torch.float64):
                 raise RecordError(f"memory.{name} must be float32 or wider, got {tensor.dtype}")
+            _layout(f"memory.{name}", tensor, MEMORY_AXES[name])
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -185,7 +188,7 @@ class Recurrence:
             raise RecordError("memory.log_scale is given exactly where the transition has a log_gate")
         object.__setattr__(self, "sizes", _sizes(self))
 
-    sizes: "dict[str, int]" = None  # type: ignore[assignment]  # filled in __post_init__
+    sizes: dict[str, int] = field(init=False, repr=False)
 
     @property
     def reads(self) -> tuple[Tensor, ...]:
@@ -245,15 +248,15 @@ def map_parts(record: R, change: Change) -> R:
     """The same record with every tensor changed; shapes are trusted, not checked again. Memory is left as it is."""
     table = {Transition: TRANSITION_AXES, Recurrence: RECURRENCE_AXES}[type(record)]
     mapped: Any = object.__new__(type(record))
-    for field in fields(record):
-        object.__setattr__(mapped, field.name, getattr(record, field.name))
+    for held in fields(record):
+        object.__setattr__(mapped, held.name, getattr(record, held.name))
     for name, layouts in table.items():
-        held = getattr(record, name)
+        tensors = getattr(record, name)
         changed = tuple(
             None if tensor is None else change(name, _layout(name, tensor, layouts), tensor)
-            for tensor in (held if isinstance(held, tuple) else (held,))
+            for tensor in (tensors if isinstance(tensors, tuple) else (tensors,))
         )
-        object.__setattr__(mapped, name, changed if isinstance(held, tuple) else changed[0])
+        object.__setattr__(mapped, name, changed if isinstance(tensors, tuple) else changed[0])
     if isinstance(record, Recurrence):
         object.__setattr__(mapped, "transition", map_parts(record.transition, change))
     return mapped  # type: ignore[no-any-return]
@@ -272,22 +275,21 @@ def parts_over_value(transition: Transition) -> str | None:
 
 def _aligned(t: Transition) -> tuple[tuple[Any, ...], tuple[Any, ...], tuple[Any, ...]]:
     """rate, phase_rate and step as tuples of one length."""
-    steps = t.step if isinstance(t.step, tuple) else () if t.step is None else (t.step,)
-
-    def as_terms(held: Tensor | tuple[Tensor | None, ...] | None) -> tuple[Any, ...]:
-        terms = held if isinstance(held, tuple) else () if held is None else (held,)
+    rates, phase_rates, steps = (
+        held if isinstance(held, tuple) else () if held is None else (held,) for held in (t.rate, t.phase_rate, t.step)
+    )
+    for terms in (rates, phase_rates):
         if terms and len(terms) != len(steps):
             raise RecordError(f"every rate and phase_rate needs a step: got {len(terms)} for {len(steps)} steps")
-        return terms or (None,) * len(steps)
-
-    rates, phase_rates = as_terms(t.rate), as_terms(t.phase_rate)
-    return rates, phase_rates, steps
+    none = (None,) * len(steps)
+    return rates or none, phase_rates or none, steps
 
 
 def _product(left: Transition, right: Transition) -> Transition:
     """left ∘ right. (D_l R_l + a_l b_lᵀ)(D_r R_r + a_r b_rᵀ) with at most one erase among them."""
     if left.erase is not None and right.erase is not None:
         raise RecordError("two erases do not multiply to one of rank one; use substeps, one erase a micro-step")
+    sizes = _Sizes.of(left, right)
     first, second = left.terms, right.terms
     rated = [t for t in (left, right) if t.rate is not None]
     if len(rated) == 2 and (left.link, left.tau) != (right.link, right.tau):
@@ -296,8 +298,6 @@ def _product(left: Transition, right: Transition) -> Transition:
         )
     if left.stabilise and right.stabilise and left.stabilise != right.stabilise:
         raise RecordError(f'log_gates with stabilise="{left.stabilise}" and "{right.stabilise}" do not multiply')
-    for turning, other in ((left, right), (right, left)):
-        _check_tied(turning, other)
     linked = rated[0] if rated else left
     terms = first + second
     return Transition(
@@ -310,7 +310,7 @@ def _product(left: Transition, right: Transition) -> Transition:
         link=linked.link,
         tau=linked.tau,
         phase=_sum_phases(left.phase, right.phase),
-        erase=_product_erase(left, right),
+        erase=_product_erase(left, right, sizes),
         gate=left.gate * right.gate
         if left.gate is not None and right.gate is not None
         else _either(left, right, "gate"),
@@ -319,7 +319,7 @@ def _product(left: Transition, right: Transition) -> Transition:
     )
 
 
-def _product_erase(left: Transition, right: Transition) -> tuple[Tensor, Tensor] | None:
+def _product_erase(left: Transition, right: Transition, sizes: "_Sizes") -> tuple[Tensor, Tensor] | None:
     """A diagonal listed before an erase acts on a; one listed after acts on b by its transpose."""
     if left.erase is None and right.erase is None:
         return None
@@ -327,6 +327,8 @@ def _product_erase(left: Transition, right: Transition) -> tuple[Tensor, Tensor]
     if over_v := parts_over_value(diagonal):
         raise RecordError(f"erase does not multiply with {over_v}: (I + a bᵀ) m diag(v) is not a record")
     assert erasing.erase is not None
+    if diagonal.head is not None or diagonal.key is not None or diagonal.phase is not None:
+        sizes.tie("S", "T", 1, "a decay or phase acts once a step, so substeps and an erase do not multiply")
     a, b = erasing.erase
     return (_act(diagonal, a, inverse=False), b) if diagonal is left else (a, _act(diagonal, b, inverse=True))
 
@@ -349,17 +351,6 @@ def rotate(x: Tensor, angle: Tensor) -> Tensor:
     first, second = x.chunk(2, dim=-1)
     cos, sin = angle.cos(), angle.sin()
     return torch.cat([first * cos - second * sin, second * cos + first * sin], dim=-1)
-
-
-def _check_tied(turning: Transition, other: Transition) -> None:
-    if turning.phase is None or other.key is None or other.turns:
-        return
-    pairs, entries = turning.phase.shape[3], other.key.shape[-1]
-    if entries not in (1, pairs):
-        raise RecordError(
-            f"a phase of {pairs} pairs and a key decay of {entries} entries do not commute: the decay must be tied in "
-            f"pairs (K/2 = {pairs} entries) or shared by all"
-        )
 
 
 def _terms(items: list[Any]) -> Any:
@@ -411,6 +402,15 @@ class _Sizes:
         self.found: dict[str, tuple[int, str]] = {}
         self.device: torch.device | None = None
 
+    @classmethod
+    def of(cls, *transitions: Transition) -> "_Sizes":
+        """The sizes that these transitions agree on."""
+        sizes = cls()
+        for transition in transitions:
+            sizes.add_all(transition)
+        sizes.check_tied()
+        return sizes
+
     def add_all(self, record: Transition | Recurrence) -> None:
         for name, axes, tensor in parts(record):
             if name != "reset":
@@ -429,6 +429,19 @@ class _Sizes:
                     self.found[axis] = (size, name)
                 else:
                     self.found.setdefault(axis, (known, by))
+
+    def check_tied(self) -> None:
+        """Phases turn pairs, and what commutes with them over K has an entry a pair."""
+        (pairs, turning), (entries, decaying), (key, by) = (self.found.get(axis, (1, "")) for axis in "QPK")
+        if pairs > 1 and entries not in (1, pairs):
+            raise RecordError(
+                f"{turning} has {pairs} pairs and {decaying} {entries} entries, which do not commute: the latter "
+                f"must be tied in pairs (K/2 = {pairs} entries) or shared by all"
+            )
+        if key > 1 and pairs > 1 and key != 2 * pairs:
+            raise RecordError(f"{by} has K = {key} and {turning} {pairs} pairs; there must be K/2, or one")
+        if key > 1 and entries > 1 and key not in (entries, 2 * entries):
+            raise RecordError(f"{by} has K = {key} and {decaying} {entries} entries over K; there must be K or 1")
 
     def size(self, axis: str) -> int:
         return self.found.get(axis, (1, ""))[0]
@@ -456,16 +469,13 @@ def _sizes(record: Recurrence) -> dict[str, int]:
         length = max(length, steps // n)
     key = found.size("K")
     if record.transition.turns:
+        found.check_tied()
         pairs = max(found.size("Q"), found.size("P"))
-        if found.size("P") not in (1, found.size("Q")) and found.size("Q") != 1:
-            raise RecordError(
-                f"with a phase, decays over K have K/2 = {found.size('Q')} entries, got {found.size('P')}"
-            )
         if key == 1 or (pairs != 1 and key != 2 * pairs) or key % 2:
             raise RecordError(f"a phase turns pairs: K must be even and twice its {pairs} entries, got K = {key}")
     else:
         key = found.tie("P", "K", 1, "decays over K have K entries")
-    heads = max(found.size("H"), found.size("G"))
+    heads = found.size("H") if found.size("H") > 1 else found.size("G")
     for name, axes, tensor in parts(record):
         if "G" in axes and heads % tensor.shape[2]:
             raise RecordError(f"{name} has {tensor.shape[2]} heads; H = {heads} must be a multiple of them")

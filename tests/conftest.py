@@ -1,5 +1,7 @@
 """What every test runs under: shapes and types checked at each call, two threads."""
 
+from collections.abc import Iterator
+
 import jaxtyping
 import pytest
 
@@ -14,6 +16,17 @@ def _two_threads() -> None:
     import torch
 
     torch.set_num_threads(2)
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """For tests of tiny tensors, where threads that wait for each other cost more than they bring."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(autouse=True)

@@ -1,14 +1,8 @@
-"""The engine's tests run on one thread: their tensors are tiny, and threads that wait for each other cost more."""
-
-from collections.abc import Iterator
+"""What every test of the engine runs under."""
 
 import pytest
-import torch
 
 
 @pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+def _small(one_thread: None) -> None:
+    """Their tensors are tiny."""

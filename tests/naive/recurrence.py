@@ -29,7 +29,7 @@ class Head:
     write: Tensor  # [S,K,V] gate ∘ e iᵀ
     shrink: tuple[Tensor, ...]  # [T,K,V] each
     log_o: Tensor  # [T,K,V]
-    phase: Tensor | None  # [T,K/2,V]
+    phase: Tensor  # [T,K/2,V]
     erase: tuple[Tensor, Tensor] | None  # [S,K] each
     log_gate: Tensor | None  # [S,K]
     reset: Tensor  # [T]
@@ -54,7 +54,6 @@ def recurrence(
     """
     B, T, H, K, V = sizes.batch, sizes.length, sizes.heads, sizes.key, sizes.value
     S = T * sizes.substeps
-    turns = any(name.startswith("phase") for name in parts)
 
     def per_head(name: str, steps: int) -> Tensor:
         """e or s in full [B,steps,H,K,V]; neighbouring heads share a group."""
@@ -62,36 +61,14 @@ def recurrence(
         x = x if x.dim() == 5 else x[..., None]
         return x.repeat_interleave(H // x.shape[2], 2).expand(B, steps, H, K, V)
 
-    def over_key(x: Tensor, axis: int) -> Tensor:
-        """K/2 entries are one for both halves of a pair."""
-        tied = turns and x.shape[axis] == K // 2
-        return torch.cat([x, x], axis) if tied else x
-
-    log_o = torch.zeros(B, T, H, K, V, dtype=parts["expand"].dtype)
-    if "head" in parts:
-        log_o = log_o + parts["head"][:, :, :, None, None]
-    if "key" in parts:
-        log_o = log_o + over_key(parts["key"], 3)[..., None]
-    if "value" in parts:
-        log_o = log_o + parts["value"][:, :, :, None]
-    phase = torch.zeros(B, T, H, K // 2, V, dtype=log_o.dtype)
-    if "phase" in parts:
-        phase = phase + (parts["phase"] if parts["phase"].dim() == 5 else parts["phase"][..., None])
-    for step_name in (name for name in parts if name.startswith("step")):
-        term = step_name.removeprefix("step")
-        if "rate" + term in parts:
-            x = parts["rate" + term] * parts[step_name]
-            x = x if link == "identity" else torch.log(torch.sigmoid(x)) / tau
-            log_o = log_o + over_key(x, 3)
-        if "phase_rate" + term in parts:
-            phase = phase + parts["phase_rate" + term] * parts[step_name]
-
+    log_o = log_decays(parts, (B, T, H, K, V), link=link, tau=tau)
+    phase = phases(parts, (B, T, H, K // 2, V))
     write = per_head("expand", S)
     if "input" in parts:
         write = write * parts["input"][..., None, :]
     if "gate" in parts:
         write = write * parts["gate"]
-    log_gate = None if stabilise is None else over_key(parts["log_gate"], 3).expand(B, S, H, K)
+    log_gate = None if stabilise is None else over_key(parts["log_gate"], K).expand(B, S, H, K)
     erase = None
     if "erase[0]" in parts:
         erase = (parts["erase[0]"].expand(B, S, H, K), parts["erase[1]"].expand(B, S, H, K))
@@ -107,7 +84,7 @@ def recurrence(
                 write=write[b, :, h],
                 shrink=tuple(s[b, :, h] for s in shrink),
                 log_o=log_o[b, :, h],
-                phase=phase[b, :, h] if turns else None,
+                phase=phase[b, :, h],
                 erase=None if erase is None else (erase[0][b, :, h], erase[1][b, :, h]),
                 log_gate=None if log_gate is None else log_gate[b, :, h],
                 reset=reset[b],
@@ -118,7 +95,7 @@ def recurrence(
             if "memory.value" in parts:
                 m = parts["memory.value"].expand(B, H, K, V)[b, h]
             if "memory.log_scale" in parts:
-                M = over_key(parts["memory.log_scale"], 2).expand(B, H, K)[b, h]
+                M = over_key(parts["memory.log_scale"], K).expand(B, H, K)[b, h]
                 m = m * M.exp()[:, None]
             outputs, m, scales = run_head(head, m, M, before=read == "before")
             for y, output in zip(ys, outputs, strict=True):
@@ -128,6 +105,44 @@ def recurrence(
                 m = m * (-scales[-1]).exp()[:, None]
             memory[b, h] = m
     return ys, memory, *((trace[:, -1], trace) if stabilise else (None, None))
+
+
+def log_decays(parts: dict[str, Tensor], shape: tuple[int, ...], *, link: str, tau: float) -> Tensor:
+    """The sum of all log-decays in full [B,T,H,K,V]."""
+    K = shape[3]
+    total = torch.zeros(shape, dtype=torch.float64)
+    if "head" in parts:
+        total = total + parts["head"][:, :, :, None, None]
+    if "key" in parts:
+        total = total + over_key(parts["key"], K)[..., None]
+    if "value" in parts:
+        total = total + parts["value"][:, :, :, None]
+    for rate, step in terms(parts, "rate"):
+        x = rate * step
+        x = x if link == "identity" else torch.log(torch.sigmoid(x)) / tau
+        total = total + over_key(x.mT, K).mT
+    return total
+
+
+def phases(parts: dict[str, Tensor], shape: tuple[int, ...]) -> Tensor:
+    """The sum of all phases in full [B,T,H,K/2,V]."""
+    total = torch.zeros(shape, dtype=torch.float64)
+    if "phase" in parts:
+        total = total + (parts["phase"] if parts["phase"].dim() == 5 else parts["phase"][..., None])
+    for rate, step in terms(parts, "phase_rate"):
+        total = total + rate * step
+    return total
+
+
+def terms(parts: dict[str, Tensor], rate: str) -> list[tuple[Tensor, Tensor]]:
+    """(rate, step), or (rate[0], step[0]), (rate[1], step[1]), … where such a rate is."""
+    suffixes = [name.removeprefix("step") for name in parts if name.startswith("step")]
+    return [(parts[rate + suffix], parts["step" + suffix]) for suffix in suffixes if rate + suffix in parts]
+
+
+def over_key(x: Tensor, K: int) -> Tensor:
+    """K/2 entries of the last axis stand for both halves of the pairs."""
+    return torch.cat([x, x], -1) if 2 * x.shape[-1] == K else x
 
 
 def run_head(head: Head, m: Tensor, M: Tensor, *, before: bool) -> tuple[list[list[Tensor]], Tensor, list[Tensor]]:
@@ -149,7 +164,7 @@ def run_head(head: Head, m: Tensor, M: Tensor, *, before: bool) -> tuple[list[li
         for u in range(t * head.substeps, (t + 1) * head.substeps):
             previous = m
             if u == t * head.substeps:
-                m = head.log_o[t].exp() * (m if head.phase is None else turn(m, head.phase[t]))
+                m = head.log_o[t].exp() * turn(m, head.phase[t])
                 M = M + head.log_o[t, :, 0]
             if head.erase is not None:
                 a, b = head.erase[0][u], head.erase[1][u]
@@ -169,6 +184,8 @@ def run_head(head: Head, m: Tensor, M: Tensor, *, before: bool) -> tuple[list[li
 
 def turn(m: Tensor, phase: Tensor) -> Tensor:
     """Multiply m_p + i·m_{p+K/2} by exp(+i·phase), for m [K,V] and phase [K/2,V]."""
-    half = len(m) // 2
+    half = len(phase)
+    if len(m) != 2 * half:  # an odd K has no pairs, and no phase
+        return m
     z = torch.complex(m[:half], m[half:]) * torch.polar(torch.ones_like(phase), phase)
     return torch.cat([z.real, z.imag])
