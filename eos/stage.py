@@ -13,7 +13,6 @@ The module defines exactly one public stage class. Stages couple one way: Expand
 Shrink(x, e, transition), then an optional joint ``Couple(i, e, s)``. No stage sees another stage's module.
 """
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -40,6 +39,7 @@ __all__ = [
     "option",
     "options",
     "spread",
+    "undecayed",
     "widen",
 ]
 
@@ -77,25 +77,31 @@ def spread(low: float, high: float, *shape: int) -> Tensor:
     return values.expand(shape).clone()
 
 
+def undecayed(start: Tensor) -> nn.Parameter:
+    """A parameter that weight decay leaves alone: a bias, rate or angle, for which zero is no natural place."""
+    parameter = nn.Parameter(start)
+    parameter._no_weight_decay = True  # type: ignore[attr-defined]
+    return parameter
+
+
 class GateProjection(nn.Module):
     """The logits z = W x + b of a gate, in float32 or wider.
 
     Arguments:
         width: size of x.
-        shape: the logits' shape after [B,T]: (H,), (H, K) or (H, V).
-        bias: (low, high), what b starts from: spread evenly along the last axis of ``shape``.
+        start: what b starts from, in the logits' shape after [B,T]: (H,), (H, K) or (H, V).
         rank: size of the bottleneck of W; None means full rank.
     """
 
-    def __init__(self, width: int, shape: tuple[int, ...], *, bias: tuple[float, float], rank: int | None = None):
+    def __init__(self, width: int, start: Tensor, *, rank: int | None = None) -> None:
         super().__init__()
-        size = math.prod(shape)
+        size = start.numel()
         self.projection: nn.Module = (
             nn.Linear(width, size, bias=False)
             if rank is None
             else nn.Sequential(nn.Linear(width, rank, bias=False), nn.Linear(rank, size, bias=False))
         )
-        self.bias = nn.Parameter(spread(*bias, *shape))
+        self.bias = undecayed(start)
 
     def forward(self, x: Tensor) -> Tensor:
         z: Tensor = self.projection(x)

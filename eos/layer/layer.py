@@ -16,6 +16,7 @@ from eos.layer.mixer import AbstractCache, AbstractMixer
 from eos.layer.readout import Readout
 from eos.layer.refuse import refuse
 from eos.record import Memory, Recurrence
+from eos.stage import undecayed
 
 
 @dataclass(kw_only=True)
@@ -66,7 +67,7 @@ class EOSLayer(AbstractMixer):
         heads, values = context.heads, context.value_size
         self.mixer = mixer
         self.composition = Composition(mixer, width, context)
-        self.skip = nn.Parameter(torch.ones(heads, values)) if mixer.skip else None
+        self.skip = undecayed(torch.ones(heads, values)) if mixer.skip else None
         self.readout = Readout(mixer.output, width=width, heads=heads, values=values, layers=layers, bias=mixer.bias)
 
     def cache(self, batch: int, *, device: torch.device | None = None, dtype: torch.dtype | None = None) -> EOSCache:

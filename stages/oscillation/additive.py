@@ -4,6 +4,7 @@ Equation: g_t = W x_t + b over K; o_t = z_{t-1} / z_t, e_t â† exp(g_t) / z_t âˆ
 Source: arXiv:2405.21022, section 3
 """
 
+import torch
 from torch import Tensor
 
 from eos.record import Transition
@@ -30,7 +31,7 @@ class Additive(AbstractOscillation):
     def __init__(self, options: Options, context: LayerContext) -> None:
         super().__init__(options, context)
         shape = (context.heads, context.key_size // 2 if options.pairs else context.key_size)
-        self.logits = GateProjection(context.width, shape, bias=(0.0, 0.0), rank=options.rank)
+        self.logits = GateProjection(context.width, torch.zeros(shape), rank=options.rank)
 
     def forward(self, x: Tensor, e: Tensor) -> Transition:
         return Transition(log_gate=self.logits(x), stabilise="sum")

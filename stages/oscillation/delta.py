@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from eos.record import Transition
-from eos.stage import AbstractOscillation, GateProjection, LayerContext, option, options
+from eos.stage import AbstractOscillation, GateProjection, LayerContext, option, options, spread
 
 
 class Delta(AbstractOscillation):
@@ -26,7 +26,7 @@ class Delta(AbstractOscillation):
 
     def __init__(self, options: Options, context: LayerContext) -> None:
         super().__init__(options, context)
-        self.logits = GateProjection(context.width, (context.heads,), bias=(options.bias, options.bias))
+        self.logits = GateProjection(context.width, spread(options.bias, options.bias, context.heads))
 
     def forward(self, x: Tensor, e: Tensor) -> Transition:
         beta = self.options.high * self.logits(x).sigmoid()

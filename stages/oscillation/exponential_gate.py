@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from eos.record import Transition
-from eos.stage import AbstractOscillation, GateProjection, LayerContext, option, options
+from eos.stage import AbstractOscillation, GateProjection, LayerContext, option, options, spread
 
 
 class ExponentialGate(AbstractOscillation):
@@ -26,9 +26,9 @@ class ExponentialGate(AbstractOscillation):
 
     def __init__(self, options: Options, context: LayerContext) -> None:
         super().__init__(options, context)
-        heads = (context.heads,)
-        self.forget = GateProjection(context.width, heads, bias=(options.forget_low, options.forget_high))
-        self.input = GateProjection(context.width, heads, bias=(options.input, options.input))
+        heads = context.heads
+        self.forget = GateProjection(context.width, spread(options.forget_low, options.forget_high, heads))
+        self.input = GateProjection(context.width, spread(options.input, options.input, heads))
 
     def forward(self, x: Tensor, e: Tensor) -> Transition:
         return Transition(head=F.logsigmoid(self.forget(x)), log_gate=self.input(x)[..., None], stabilise="max")

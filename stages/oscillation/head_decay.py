@@ -9,10 +9,10 @@ from collections.abc import Callable
 from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from eos.record import Transition
-from eos.stage import AbstractOscillation, LayerContext, option, options
+from eos.stage import AbstractOscillation, LayerContext, option, options, undecayed
 
 Schedule = Callable[[int, int], float]
 
@@ -54,7 +54,7 @@ class HeadDecay(AbstractOscillation):
         rates = [RATES[options.schedule](head, context.heads) * factor for head in range(context.heads)]
         log_rate = torch.tensor(rates, dtype=torch.float64).log()
         if options.learned:
-            self.log_rate = nn.Parameter(log_rate.float())
+            self.log_rate = undecayed(log_rate.float())
         else:
             self.register_buffer("log_rate", log_rate, persistent=False)
 

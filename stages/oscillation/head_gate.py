@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from eos.record import Transition
-from eos.stage import AbstractOscillation, GateProjection, LayerContext, option, options
+from eos.stage import AbstractOscillation, GateProjection, LayerContext, option, options, spread
 
 
 class HeadGate(AbstractOscillation):
@@ -30,7 +30,7 @@ class HeadGate(AbstractOscillation):
 
     def __init__(self, options: Options, context: LayerContext) -> None:
         super().__init__(options, context)
-        self.logits = GateProjection(context.width, (context.heads,), bias=(options.bias_low, options.bias_high))
+        self.logits = GateProjection(context.width, spread(options.bias_low, options.bias_high, context.heads))
 
     def forward(self, x: Tensor, e: Tensor) -> Transition:
         log_decay = F.logsigmoid(self.logits(x)) / self.options.tau

@@ -7,11 +7,11 @@ Source: arXiv:2405.21060, section 7
 import math
 from typing import Literal
 
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from eos.record import Transition
-from eos.stage import AbstractOscillation, GateProjection, LayerContext, option, options, spread
+from eos.stage import AbstractOscillation, GateProjection, LayerContext, option, options, spread, undecayed
 
 
 class HeadRate(AbstractOscillation):
@@ -30,10 +30,9 @@ class HeadRate(AbstractOscillation):
     def __init__(self, options: Options, context: LayerContext) -> None:
         super().__init__(options, context)
         heads = context.heads
-        self.logits = GateProjection(context.width, (heads,), bias=(0.0, 0.0))
         step = spread(math.log(options.step_low), math.log(options.step_high), heads).exp()
-        self.logits.bias = nn.Parameter(step.expm1().log())
-        self.log_rate = nn.Parameter(spread(1.0, 16.0, heads).log())
+        self.logits = GateProjection(context.width, step.expm1().log())
+        self.log_rate = undecayed(spread(1.0, 16.0, heads).log())
 
     def forward(self, x: Tensor, e: Tensor) -> Transition:
         step = F.softplus(self.logits(x))

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from eos.record import Transition
-from eos.stage import AbstractOscillation, GateProjection, LayerContext, option, options
+from eos.stage import AbstractOscillation, GateProjection, LayerContext, option, options, spread, undecayed
 
 
 class KeyGate(AbstractOscillation):
@@ -41,12 +41,12 @@ class KeyGate(AbstractOscillation):
     def __init__(self, options: Options, context: LayerContext) -> None:
         super().__init__(options, context)
         shape = (context.heads, context.key_size // 2 if options.pairs else context.key_size)
-        bias = (options.bias_low, options.bias_high)
-        self.logits = GateProjection(context.width, shape, bias=bias, rank=options.rank)
+        start = spread(options.bias_low, options.bias_high, *shape)
+        self.logits = GateProjection(context.width, start, rank=options.rank)
         self.bounds: nn.Parameter | None = None
         if options.lower_bound:
             name = f"lower_bound {shape}"
-            self.bounds = context.share(name, lambda: nn.Parameter(torch.zeros(context.layers, *shape)))
+            self.bounds = context.share(name, lambda: undecayed(torch.zeros(context.layers, *shape)))
 
     def forward(self, x: Tensor, e: Tensor) -> Transition:
         log_decay = F.logsigmoid(self.logits(x))

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from eos.record import Transition
-from eos.stage import AbstractOscillation, GateProjection, LayerContext, option, options
+from eos.stage import AbstractOscillation, GateProjection, LayerContext, option, options, spread
 
 
 class KeyValueGate(AbstractOscillation):
@@ -26,9 +26,9 @@ class KeyValueGate(AbstractOscillation):
 
     def __init__(self, options: Options, context: LayerContext) -> None:
         super().__init__(options, context)
-        bias = (options.bias_low, options.bias_high)
-        self.key_logits = GateProjection(context.width, (context.heads, context.key_size), bias=bias)
-        self.value_logits = GateProjection(context.width, (context.heads, context.value_size), bias=bias)
+        low, high, heads = options.bias_low, options.bias_high, context.heads
+        self.key_logits = GateProjection(context.width, spread(low, high, heads, context.key_size))
+        self.value_logits = GateProjection(context.width, spread(low, high, heads, context.value_size))
 
     def forward(self, x: Tensor, e: Tensor) -> Transition:
         tau = self.options.tau

@@ -6,11 +6,11 @@ Source: arXiv:2405.17383, section 3 (data-independent oscillation)
 
 from typing import Literal
 
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from eos.record import Transition
-from eos.stage import AbstractOscillation, LayerContext, option, options, spread, widen
+from eos.stage import AbstractOscillation, LayerContext, option, options, spread, undecayed, widen
 
 
 class LearnedDecay(AbstractOscillation):
@@ -31,7 +31,7 @@ class LearnedDecay(AbstractOscillation):
         super().__init__(options, context)
         key, value = context.key_size, context.value_size
         axes = {"head": (), "key": (key,), "value": (value,), "key_value": (key, value)}[options.over]
-        self.logits = nn.Parameter(spread(options.bias_low, options.bias_high, context.heads, *axes))
+        self.logits = undecayed(spread(options.bias_low, options.bias_high, context.heads, *axes))
 
     def forward(self, x: Tensor, e: Tensor) -> Transition:
         log_decay = F.logsigmoid(self.logits) / self.options.tau

@@ -9,7 +9,7 @@ import math
 from torch import Tensor
 
 from eos.record import Transition
-from eos.stage import AbstractOscillation, GateProjection, LayerContext, option, options
+from eos.stage import AbstractOscillation, GateProjection, LayerContext, option, options, spread
 
 
 class PhaseGate(AbstractOscillation):
@@ -31,8 +31,8 @@ class PhaseGate(AbstractOscillation):
 
     def __init__(self, options: Options, context: LayerContext) -> None:
         super().__init__(options, context)
-        shape = (context.heads, context.key_size // 2)
-        self.phase = GateProjection(context.width, shape, bias=(0.0, options.highest * math.pi), rank=options.rank)
+        start = spread(0.0, options.highest * math.pi, context.heads, context.key_size // 2)
+        self.phase = GateProjection(context.width, start, rank=options.rank)
 
     def forward(self, x: Tensor, e: Tensor) -> Transition:
         return Transition(phase=self.phase(x))

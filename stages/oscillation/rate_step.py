@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from eos.record import Transition
-from eos.stage import AbstractOscillation, GateProjection, LayerContext, option, options, spread
+from eos.stage import AbstractOscillation, GateProjection, LayerContext, option, options, spread, undecayed
 
 
 class RateStep(AbstractOscillation):
@@ -38,18 +38,16 @@ class RateStep(AbstractOscillation):
     def __init__(self, options: Options, context: LayerContext) -> None:
         super().__init__(options, context)
         heads, values = context.heads, context.value_size
-        self.logits = GateProjection(
-            context.width, (heads, values), bias=(0.0, 0.0), rank=options.rank or math.ceil(context.width / 16)
-        )
         step = spread(math.log(options.step_low), math.log(options.step_high), heads * values).exp()
-        self.logits.bias = nn.Parameter(step.expm1().log().view(heads, values))
+        start = step.expm1().log().view(heads, values)
+        self.logits = GateProjection(context.width, start, rank=options.rank or math.ceil(context.width / 16))
         self.phase_rate: nn.Parameter | None = None
         if options.turning:
             pairs = context.key_size // 2
-            self.log_rate = nn.Parameter(torch.full((heads, pairs, values), math.log(0.5)))
-            self.phase_rate = nn.Parameter(self._per_entry(math.pi * torch.arange(pairs)))
+            self.log_rate = undecayed(torch.full((heads, pairs, values), math.log(0.5)))
+            self.phase_rate = undecayed(self._per_entry(math.pi * torch.arange(pairs)))
         else:
-            self.log_rate = nn.Parameter(self._per_entry(torch.arange(1.0, context.key_size + 1).log()))
+            self.log_rate = undecayed(self._per_entry(torch.arange(1.0, context.key_size + 1).log()))
 
     def _per_entry(self, values: Tensor) -> Tensor:
         """[K or K/2] → [H,K or K/2,V], the same in every channel."""

@@ -7,10 +7,10 @@ Source: arXiv:2104.09864, section 3.2; arXiv:2307.09270, section 3.3
 from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from eos.record import Transition
-from eos.stage import AbstractOscillation, LayerContext, option, options
+from eos.stage import AbstractOscillation, LayerContext, option, options, undecayed
 
 
 class Rotation(AbstractOscillation):
@@ -39,7 +39,7 @@ class Rotation(AbstractOscillation):
         pairs = context.key_size // 2 if options.form == "rotate" else context.key_size
         theta = options.base ** (-2 * torch.arange(pairs, dtype=torch.float64) / context.key_size)
         if options.learned:
-            self.theta = nn.Parameter(theta.float().repeat(context.heads, 1))
+            self.theta = undecayed(theta.float().repeat(context.heads, 1))
         else:
             self.register_buffer("theta", theta[None], persistent=False)
 

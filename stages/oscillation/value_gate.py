@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from eos.record import Transition
-from eos.stage import AbstractOscillation, GateProjection, LayerContext, option, options
+from eos.stage import AbstractOscillation, GateProjection, LayerContext, option, options, spread
 
 
 class ValueGate(AbstractOscillation):
@@ -31,9 +31,8 @@ class ValueGate(AbstractOscillation):
 
     def __init__(self, options: Options, context: LayerContext) -> None:
         super().__init__(options, context)
-        shape = (context.heads, context.value_size)
-        bias = (options.bias_low, options.bias_high)
-        self.logits = GateProjection(context.width, shape, bias=bias, rank=options.rank)
+        start = spread(options.bias_low, options.bias_high, context.heads, context.value_size)
+        self.logits = GateProjection(context.width, start, rank=options.rank)
 
     def forward(self, x: Tensor, e: Tensor) -> Transition:
         log_decay = F.logsigmoid(self.logits(x)) / self.options.tau

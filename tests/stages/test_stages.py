@@ -218,3 +218,11 @@ def test_ones_and_learned_states_do_not_read_x() -> None:
         x = inputs()
         more = () if kind == "expand" else (x[..., :KEY, None], Transition())
         assert torch.equal(built(built.project(x), *more), built(built.project(2 * x), *more))
+
+
+@EVERY
+def test_weight_decay_takes_weights_alone(entry: registry.Entry) -> None:
+    """Biases, rates and angles start spread out: pulled to zero they would all become the same."""
+    for name, parameter in stage(entry.kind, entry.name).named_parameters():
+        weight = name.rpartition(".")[2] in ("weight", "state", "table")
+        assert weight or parameter.ndim < 2 or getattr(parameter, "_no_weight_decay", False), name
