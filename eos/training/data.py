@@ -61,8 +61,6 @@ class TrainingData(LightningDataModule):
             batch_size=None,
             num_workers=self._options.workers,
             worker_init_fn=leave_signals_to_parent,
-            # An own generator: the loader would draw from the global one, which dropout uses.
-            generator=torch.Generator(),
         )
 
 
