@@ -36,14 +36,19 @@ def outcome(record: Recurrence, run: Runner, *, rounded: torch.dtype | None = No
     held |= {"memory": memory.value, "log_scale": memory.log_scale, "trace": trace}
     outputs = {name: tensor for name, tensor in held.items() if tensor is not None}
     generator = torch.Generator().manual_seed(1)
-    cotangents = []
+    pairs = []
     for name, output in outputs.items():
         random = torch.randn(output.shape, generator=generator, dtype=torch.float64)
         coarse = rounded if rounded is not None and name.startswith("y") else output.dtype
-        cotangents.append(random.to(coarse).to(output.dtype))
+        if output.requires_grad:
+            pairs.append((output, random.to(coarse).to(output.dtype)))
     wanted = leaves(record)
     grads = torch.autograd.grad(
-        list(outputs.values()), list(wanted.values()), cotangents, allow_unused=True, materialize_grads=True
+        [output for output, _ in pairs],
+        list(wanted.values()),
+        [direction for _, direction in pairs],
+        allow_unused=True,
+        materialize_grads=True,
     )
     found = {name: tensor.detach() for name, tensor in outputs.items()}
     return found | {f"gradient of {name}": grad for name, grad in zip(wanted, grads, strict=True)}

@@ -152,15 +152,12 @@ def build(case: Case, *, length: int, dtype: torch.dtype = torch.float64, seed: 
     make = _Maker(case=case, length=length, dtype=dtype, generator=torch.Generator().manual_seed(seed))
     expand_heads, shrink_heads = case.groups or (make.heads, make.heads)
     channel = {name: (VALUE,) if name in case.per_channel else () for name in ("expand", "shrink")}
-    shared_e, shared_s = ("e" in case.shared, "s" in case.shared)
-    e = make.normal(*make.time("S", shared=shared_e), expand_heads, make.key, *channel["expand"])
-    reads = tuple(
-        make.normal(*make.time("T", shared=shared_s), shrink_heads, make.key, *channel["shrink"])
-        for _ in range(case.reads)
-    )
+    e_steps, s_steps = make.state("S", shared="e" in case.shared), make.state("T", shared="s" in case.shared)
+    e = make.normal(*e_steps, expand_heads, make.key, *channel["expand"])
+    reads = tuple(make.normal(*s_steps, shrink_heads, make.key, *channel["shrink"]) for _ in range(case.reads))
     transition = make.transition()
     return Recurrence(
-        input=None if case.ones else make.normal(*make.time("S", shared=False), make.heads, VALUE),
+        input=None if case.ones else make.normal(*make.state("S", shared=False), make.heads, VALUE),
         expand=e,
         shrink=reads if case.reads > 1 else reads[0],
         transition=transition,
@@ -199,7 +196,7 @@ class _Maker:
         return Transition(**made)  # type: ignore[arg-type]
 
     def part(self, word: str) -> dict[str, object]:
-        steps, micro = (self.time(axis, shared="T" in self.case.shared) for axis in ("T", "S"))
+        steps, micro = self.time("T"), self.time("S")
         heads = 1 if "H" in self.case.shared else self.heads
         K, P, V = self.key, self.pairs, VALUE
         match word:
@@ -260,12 +257,14 @@ class _Maker:
         reset[0, -1] = reset[1, 0] = True
         return reset
 
-    def time(self, axis: str, *, shared: bool) -> tuple[int, int]:
-        """The sizes of B and T, or of B and S."""
-        if shared:
-            return 1, 1
-        batch = 1 if "B" in self.case.shared else self.batch
-        return batch, self.length * (self.case.substeps if axis == "S" else 1)
+    def time(self, axis: str) -> tuple[int, int]:
+        """The sizes of B and T, or of B and S, of a transition."""
+        batch, steps = self.state(axis, shared=False)
+        return 1 if "B" in self.case.shared else batch, 1 if "T" in self.case.shared else steps
+
+    def state(self, axis: str, *, shared: bool) -> tuple[int, int]:
+        """Those of i, e or s."""
+        return (1, 1) if shared else (self.batch, self.length * (self.case.substeps if axis == "S" else 1))
 
     def normal(self, *shape: int) -> Tensor:
         return self.leaf(self.random(*shape))

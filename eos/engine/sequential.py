@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from eos.engine.state import EMPTY_LOG_SCALE, empty_memory, state_dtype
+from eos.engine.state import EMPTY_LOG_SCALE, memory_before, state_dtype
 from eos.record import LOG_FLOOR, Memory, Recurrence, Transition, rotate
 
 
@@ -23,9 +23,8 @@ def sequential(record: Recurrence) -> tuple[tuple[Tensor, ...], Memory, Tensor |
     """
     sizes, transition, n = record.sizes, record.transition, record.substeps
     dtype = state_dtype(record)
-    memory = record.memory or empty_memory(record)
-    m = memory.value.to(dtype).expand(sizes["B"], sizes["H"], sizes["K"], sizes["V"])
-    scale = memory.log_scale
+    memory = memory_before(record)
+    m, scale = memory.value, memory.log_scale
 
     length, steps = sizes["T"], sizes["T"] * n
     heads = sizes["H"]

@@ -15,15 +15,19 @@ def state_dtype(record: Recurrence) -> torch.dtype:
     return torch.float64 if double else torch.float32
 
 
-def empty_memory(record: Recurrence) -> Memory:
-    """The memory before the first step of a record that gives none."""
+def memory_before(record: Recurrence) -> Memory:
+    """The memory before the first step, every axis in full: the record's own, or an empty one."""
     sizes, dtype, device = record.sizes, state_dtype(record), record.expand.device
-    value = torch.zeros(sizes["B"], sizes["H"], sizes["K"], sizes["V"], dtype=dtype, device=device)
-    transition = record.transition
+    held, transition = record.memory, record.transition
+    shape = (sizes["B"], sizes["H"], sizes["K"], sizes["V"])
+    value = torch.zeros(shape, dtype=dtype, device=device) if held is None else held.value.to(dtype).expand(shape)
     if transition.log_gate is None:
         return Memory(value=value)
     entries = max(transition.log_gate.shape[3], 1 if transition.key is None else transition.key.shape[3])
-    scale = torch.full((sizes["B"], sizes["H"], entries), EMPTY_LOG_SCALE, dtype=dtype, device=device)
+    if held is None or held.log_scale is None:
+        scale = torch.full((*shape[:2], entries), EMPTY_LOG_SCALE, dtype=dtype, device=device)
+    else:
+        scale = held.log_scale.to(dtype).expand(*shape[:2], max(entries, held.log_scale.shape[2]))
     return Memory(value=value, log_scale=scale)
 
 

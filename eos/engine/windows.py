@@ -15,7 +15,7 @@ from torch.autograd.function import once_differentiable
 from eos.engine.algorithm import AbstractAlgorithm, flat
 from eos.engine.lower import Lowered, lower
 from eos.engine.sequential import turn_memory
-from eos.engine.state import empty_memory, output_dtype, state_dtype
+from eos.engine.state import memory_before, output_dtype
 from eos.record import Axes, Memory, Recurrence, map_parts, parts
 
 
@@ -27,13 +27,11 @@ def run_windows(
     Returns:
         The reads, each [B,T,H,V]; the memory after the last step; M at every step [B,T,H,K|1] if asked for.
     """
-    memory = record.memory or empty_memory(record)
+    memory = memory_before(record)
     own = [(axes, tensor) for name, axes, tensor in parts(record) if not name.startswith("memory.")]
     run = Run(record=record, algorithm=algorithm, length=length, trace=trace, axes=[axes for axes, _ in own])
-    sizes = record.sizes
-    value = memory.value.to(state_dtype(record)).expand(sizes["B"], sizes["H"], sizes["K"], sizes["V"])
     tensors = (tensor for _, tensor in own)
-    out: Any = _Windows.apply(run, value, memory.log_scale, *tensors)  # type: ignore[no-untyped-call]
+    out: Any = _Windows.apply(run, memory.value, memory.log_scale, *tensors)  # type: ignore[no-untyped-call]
     ys, (value, scale, scales) = out[: len(record.reads)], out[len(record.reads) :]
     return ys, Memory(value=value, log_scale=scale), scales
 
@@ -134,9 +132,10 @@ class _Windows(torch.autograd.Function):
             pairs += [(x.trace, None if dtrace is None else dtrace[:, start:stop])]
             wanted = [leaf for leaf in (*leaves, before) if leaf is not None and leaf.requires_grad]
             kept = [(out, d) for out, d in pairs if out is not None and d is not None and out.requires_grad]
-            found = torch.autograd.grad(
-                [out for out, _ in kept], wanted, [d for _, d in kept], allow_unused=True, materialize_grads=True
-            )
+            found: tuple[Tensor, ...] = ()
+            if wanted:  # else the memory alone takes a gradient
+                outs, douts = zip(*kept, strict=True)
+                found = torch.autograd.grad(outs, wanted, douts, allow_unused=True, materialize_grads=True)
             queue = iter(found)
             for j, total in enumerate(totals):
                 if total is not None:
