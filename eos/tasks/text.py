@@ -43,17 +43,20 @@ class TextTask(AbstractTask):
         vocabulary: int = option(4096, "token ids of bpe, with the 256 bytes and the end of text", low=257, high=2**20)
         documents: bool = option(True, "the memory is emptied where a document begins; false: the text is one piece")
         length: int = option(512, "tokens T of a row", low=1)
+        evaluation_length: int | None = option(None, "tokens of an evaluation row; null: as length", low=1)
         context: int = option(0, "tokens that an evaluation row repeats from the one before, not scored", low=0)
         cache: str = option("~/.cache/eos", "folder that keeps tokens between runs")
 
     def __init__(self, options: Options) -> None:
         super().__init__(options)
-        if options.context >= options.length:
-            raise RecipeError(
-                f"task.context = {options.context} leaves nothing to score in a row of task.length = {options.length} "
-                f"tokens; choose one from 0 to {options.length - 1}"
-            )
         self._length = options.length
+        self._evaluated = options.evaluation_length or options.length
+        if options.context >= self._evaluated:
+            name = "length" if options.evaluation_length is None else "evaluation_length"
+            raise RecipeError(
+                f"task.context = {options.context} leaves nothing to score in a row of task.{name} = "
+                f"{self._evaluated} tokens; choose one from 0 to {self._evaluated - 1}"
+            )
         self._context = options.context
         self._made: Corpus | None = None
 
@@ -101,20 +104,21 @@ class TextTask(AbstractTask):
         tokens = self._corpus.files["train"].open()
         # A counter-based generator gives any step its own numbers without running through the steps before.
         draws = np.random.Philox(key=np.array([seed, step], np.uint64)).random_raw(rows)
-        return self._batch(tokens, [int(draw % (tokens.size - self._length)) for draw in draws])
+        return self._batch(tokens, [int(draw % (tokens.size - self._length)) for draw in draws], self._length)
 
     def evaluation_batches(self, split: Split, rows: int) -> Iterator[Batch]:
         tokens = self._corpus.files[split].open()
         # Row by row: where it starts, and how many of its targets the rows before have scored. The last row is
         # moved back so that it is whole.
-        last = tokens.size - 1 - self._length
-        starts = [*range(0, last, self._length - self._context), last]
-        scored = [0, *(self._length + before - start for before, start in pairwise(starts))]
+        length = min(self._evaluated, tokens.size - 1)
+        last = tokens.size - 1 - length
+        starts = [*range(0, last, max(length - self._context, 1)), last]
+        scored = [0, *(length + before - start for before, start in pairwise(starts))]
         for first in range(0, len(starts), rows):
-            yield self._batch(tokens, starts[first : first + rows], scored[first : first + rows])
+            yield self._batch(tokens, starts[first : first + rows], length, scored[first : first + rows])
 
-    def _batch(self, tokens: TokenArray, starts: list[int], scored: list[int] | None = None) -> Batch:
-        windows = np.stack([tokens[start : start + self._length + 1] for start in starts])
+    def _batch(self, tokens: TokenArray, starts: list[int], length: int, scored: list[int] | None = None) -> Batch:
+        windows = np.stack([tokens[start : start + length + 1] for start in starts])
         rows = torch.from_numpy(windows.astype(np.int64))
         # Copies: a single row sliced is contiguous already, and marking its targets would change its inputs.
         inputs, targets = rows[:, :-1].clone(), rows[:, 1:].clone()

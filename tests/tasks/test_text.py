@@ -131,6 +131,17 @@ def test_every_byte_is_scored_once(make: Make, length: int, context: int, rows: 
     assert total(task, "test", rows).bytes == len(found)
 
 
+@pytest.mark.parametrize("evaluated", [3, 16, 40, 10_000])
+def test_evaluation_rows_may_have_a_length_of_their_own(make: Make, evaluated: int) -> None:
+    task = make(prose(1100), length=16, evaluation_length=evaluated)
+    plain = make(prose(1100), length=16)
+    assert task.train_batch(1, 2, 3).inputs.shape == (3, 16)
+    longest = max(batch.inputs.shape[1] for batch in task.evaluation_batches("test", 4))
+    assert longest == min(evaluated, longest)
+    assert (longest > 16) == (evaluated > 16)
+    assert total(task, "test", 4) == total(plain, "test", 4)
+
+
 def test_context_is_what_came_before(make: Make) -> None:
     task = make(prose(1100), length=16, context=5)
     first, *rest = [
