@@ -1,5 +1,6 @@
 """What every test runs under: shapes and types checked at each call, two threads."""
 
+import os
 from collections.abc import Iterator
 
 import jaxtyping
@@ -12,10 +13,10 @@ _HOOK = jaxtyping.install_import_hook(["eos", "stages"], "tests.typecheck.checke
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _two_threads() -> None:
+def _threads() -> None:
     import torch
 
-    torch.set_num_threads(2)
+    torch.set_num_threads(1 if "PYTEST_XDIST_WORKER" in os.environ else 2)
 
 
 @pytest.fixture
@@ -27,6 +28,19 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def small_calls() -> Iterator[None]:
+    """For thousands of tiny calls, of which type checks and a second thread would be most of the time."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(autouse=True)

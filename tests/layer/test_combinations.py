@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 from itertools import product
 
-import jaxtyping
 import pytest
 import torch
 from torch import Tensor
@@ -19,18 +18,9 @@ WIDTH, ROWS, LENGTH = 8, 2, 17
 # float64, gradients summed over some hundred terms in another order
 TOLERANCE = 1e-9
 
+pytestmark = pytest.mark.usefixtures("small_calls")
+
 EXPANDS, OSCILLATIONS, SHRINKS, COUPLES = (sorted(registry.stages(kind)) for kind in registry.KINDS)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _small_calls() -> Iterator[None]:
-    """Thousands of tiny calls: type checks and a second thread would be most of the time. Other tests check types."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
-    torch.set_num_threads(threads)
 
 
 def composed(expand: str, oscillation: tuple[str, ...], shrink: str, couple: str | None = None) -> EOSMixer:
