@@ -36,7 +36,6 @@ from eos.engine.chunks import (
     levels,
     one_step_earlier,
     right_half,
-    triangle,
 )
 from eos.engine.lower import Lowered
 
@@ -190,7 +189,7 @@ class _Window:
             yield _Meeting(
                 block=self.leaf,
                 whole=True,
-                mask=triangle(self.leaf, -1 if self.before else 0, dtype, device),
+                diagonal=-1 if self.before else 0,
                 key=self.key.leaves(self.leaf),
                 value=None if self.value is None else self.value.leaves(self.leaf),
             )
@@ -217,13 +216,15 @@ class _Meeting:
         whole: rows and columns are both all of a block; else the right halves of blocks of 2h meet the left halves.
         together: rows of one matrix product; blocks shorter than this share one, and the mask sets them apart.
         mask: multiplies the scores, or None.
+        diagonal: the last diagonal of the scores that is kept, or None; what lies above may be infinite.
         key, value: factors of rows and of columns over K and over V, or None.
     """
 
     block: int
     whole: bool = False
     together: int = 0
-    mask: Tensor | None
+    mask: Tensor | None = None
+    diagonal: int | None = None
     key: tuple[Tensor, Tensor] | None = None
     value: tuple[Tensor, Tensor] | None = None
 
@@ -241,6 +242,8 @@ class _Meeting:
 
     def scores(self, rows: Tensor, columns: Tensor) -> Tensor:
         scores = dot(rows, columns)
+        if self.diagonal is not None:
+            return scores.tril_(self.diagonal)
         return scores if self.mask is None else scores.mul_(self.mask.unsqueeze(-3) if self.whole else self.mask)
 
     def add_rows(self, dq: Tensor | None, update: Tensor) -> Tensor:

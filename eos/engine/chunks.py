@@ -96,12 +96,14 @@ class Intervals:
             return
         # one decay a head is little work in float64, which keeps every digit of a wide span
         wide = log_decay.double() if log_decay.shape[-1] == 1 else log_decay
-        # rows: start … r, one step less if before; columns: j+1 … end; total; and minus its half
-        sums = _interval_sums(leaf, before, wide.dtype, wide.device) @ in_blocks(wide, leaf)
-        products = sums.exp_().to(log_decay.dtype)
-        right, left, self.total, self.anchor = products.split([leaf, leaf, 1, 1], -2)
-        self.right, self.left = (x.flatten(-3, -2) for x in (right, left))
-        self.total = self.total.squeeze(-2)
+        steps = in_blocks(wide, leaf)
+        dtype, device = wide.dtype, wide.device
+        rows = (triangle(leaf, -1 if before else 0, dtype, device) @ steps).exp_()  # from the leaf's start to r
+        columns = (triangle(leaf, -1, dtype, device).mT @ steps).exp_()  # from j + 1 to the leaf's end
+        self.right, self.left = (x.to(log_decay.dtype).flatten(-3, -2) for x in (rows, columns))
+        total = steps.sum(-2)
+        self.total = total.exp().to(log_decay.dtype)
+        self.anchor = total.mul_(-0.5).exp_().to(log_decay.dtype).unsqueeze(-2)
 
     def halves(self, h: int) -> tuple[Tensor, Tensor]:
         """``right`` of the right halves and ``left`` of the left halves of all blocks of 2h, [..., C/2h, h, X] each."""
@@ -224,13 +226,6 @@ def one_step_earlier(x: Tensor) -> Tensor:
 def dot(x: Tensor, y: Tensor) -> Tensor:
     """x yᵀ. A batched product with a transposed right operand is twice as slow on CPUs as one with its copy."""
     return x @ y.mT.contiguous()
-
-
-@lru_cache(maxsize=64)
-def _interval_sums(leaf: int, before: bool, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """[2·leaf + 2, leaf]: what sums a leaf's log-decays for its rows, its columns, in all, and minus half of all."""
-    ones = torch.ones(leaf, leaf, dtype=dtype, device=device)
-    return torch.cat([ones.tril(-1 if before else 0), ones.triu(1), ones[:1], -0.5 * ones[:1]])
 
 
 @lru_cache(maxsize=64)
