@@ -49,7 +49,8 @@ class Structure:
         if self.gate_over_both:
             return "a gate over K and V makes e per channel"
         if self.per_channel:
-            return f"{' and '.join(sorted(self.per_channel))} {'is' if len(self.per_channel) == 1 else 'are'} per channel"
+            verb = "is" if len(self.per_channel) == 1 else "are"
+            return f"{' and '.join(sorted(self.per_channel))} {verb} per channel"
         return None
 
 
