@@ -28,8 +28,8 @@ class KeyGate(AbstractOscillation):
         )
         gate: Literal["none", "complement"] = option("none", "what multiplies e: nothing, or 1 − o_t")
         pairs: bool = option(False, "tie the decay in pairs (K/2 entries), for a product with a rotation")
-        bias_low: float = option(1.0, "b of the first entry", low=-10, high=10)
-        bias_high: float = option(6.0, "b of the last entry", low=-10, high=10)
+        bias_low: float = option(-2.0, "b of the first entry", low=-10, high=10)
+        bias_high: float = option(4.0, "b of the last entry", low=-10, high=10)
 
     options: Options
 

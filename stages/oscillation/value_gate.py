@@ -24,8 +24,8 @@ class ValueGate(AbstractOscillation):
         rank: int | None = option(None, "bottleneck of the projection; null means full rank", low=1, high=1024)
         tau: float = option(1.0, "divides the log-decay; larger means slower", above=0, high=64, log=True)
         gate: Literal["none", "complement"] = option("none", "what multiplies e: nothing, or 1 − o_t")
-        bias_low: float = option(1.0, "b of the first entry", low=-10, high=10)
-        bias_high: float = option(6.0, "b of the last entry", low=-10, high=10)
+        bias_low: float = option(-2.0, "b of the first entry", low=-10, high=10)
+        bias_high: float = option(4.0, "b of the last entry", low=-10, high=10)
 
     options: Options
 
