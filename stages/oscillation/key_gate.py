@@ -53,6 +53,8 @@ class KeyGate(AbstractOscillation):
         if self.bounds is not None and self.context.layer > 0:
             # An exclusive cumulative sum: layer 0 has no bound, and no layer's bound reaches 1.
             bound = self.bounds.softmax(dim=0)[: self.context.layer].sum(dim=0)
+            # The logarithm of a share that underflowed to zero would have a gradient that is not a number.
+            bound = bound.clamp(min=torch.finfo(bound.dtype).tiny)
             log_decay = torch.logaddexp(bound.log(), torch.log1p(-bound) + log_decay)
         log_decay = log_decay / self.options.tau
         return Transition(key=log_decay, gate=self._gate(log_decay))

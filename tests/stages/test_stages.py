@@ -180,6 +180,13 @@ def test_lower_bounds_grow_from_zero_and_never_reach_one(trained: bool) -> None:
         assert [decay.mean().item() for decay in decays] == pytest.approx([0, 0.25, 0.5, 0.75])
 
 
+def test_a_lower_bound_of_zero_has_a_gradient() -> None:
+    built = stage("oscillation", "key_gate", context(layer=1), lower_bound=True).float()
+    built.bounds.data[0] = -500.0
+    built(inputs().float(), inputs().float()).key.sum().backward()
+    assert built.bounds.grad.isfinite().all()
+
+
 def test_delta_never_makes_the_memory_grow() -> None:
     for high in (1.0, 2.0):
         transition = oscillate("delta", inputs(3.0), high=high)
