@@ -6,6 +6,7 @@ from types import TracebackType
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
+from rich.table import Column
 
 
 class AbstractReport(ABC):
@@ -77,7 +78,7 @@ class LineReport(AbstractReport):
         """A line with the latest metrics, when the last one is old enough."""
         if time.monotonic() - self._shown >= self._pause and self._latest:
             self._shown = time.monotonic()
-            self.note(f"step {step}{self._of}  {self._latest}  {_left(used, seconds)}")
+            self.note(f"step {step}{self._of}  {_left(used, seconds)}  {self._latest}")
 
     def row(self, values: dict[str, float]) -> None:
         """Kept for the next line."""
@@ -105,16 +106,19 @@ class BarReport(AbstractReport):
 
     def __init__(self, console: Console, *, steps: int | None, pause: float = 0.5) -> None:
         self._of = "" if steps is None else f"/{steps}"
+        # On a narrow terminal the text is cut at its end, where it says least.
+        widest = len(f"step {steps}{self._of}") if steps is not None else len("validation")
         self._pause = pause
         self._drawn = 0.0
         self._latest = ""
         self._bar = Progress(
-            TextColumn("{task.fields[place]}"),
-            BarColumn(bar_width=20),
+            TextColumn("{task.fields[place]}", table_column=Column(no_wrap=True, min_width=widest)),
+            BarColumn(bar_width=None),
             TextColumn("{task.fields[text]}"),
             console=console,
             auto_refresh=False,
             transient=True,
+            expand=True,
         )
         self._task: TaskID = self._bar.add_task("", total=1.0, place="starting", text="")
 
@@ -129,7 +133,7 @@ class BarReport(AbstractReport):
 
     def step(self, *, step: int, used: float, seconds: float) -> None:
         """Move the bar."""
-        self._draw(used, f"step {step}{self._of}", f"{self._latest}  {_left(used, seconds)}")
+        self._draw(used, f"step {step}{self._of}", f"{_left(used, seconds)}  {self._latest}")
 
     def row(self, values: dict[str, float]) -> None:
         """Shown with the next step."""
@@ -162,9 +166,9 @@ def report_on(console: Console | None, *, steps: int | None) -> AbstractReport:
 
 
 def metrics_line(metrics: dict[str, float]) -> str:
-    """Metrics in one line, each with its name in words; without perplexities, which say the same as nats."""
+    """Metrics in one line, bits_per_byte as bits/byte; without perplexities, which say the same as nats."""
     shown = {name: value for name, value in metrics.items() if not name.startswith("perplexity")}
-    return "  ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in shown.items())
+    return "  ".join(f"{name.replace('_per_', '/')} {value:.4g}" for name, value in shown.items())
 
 
 def duration(seconds: float) -> str:

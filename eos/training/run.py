@@ -166,8 +166,6 @@ def _complete(
             with contextlib.suppress(RunError):
                 _result("failed", recipe, module, device, error=str(error)).write(folder.result)
             raise
-    if result.status == "finished":
-        folder.forget_best_but(None)
     return result
 
 

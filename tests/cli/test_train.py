@@ -70,7 +70,7 @@ def test_train_ends_with_result_folder_and_next_commands(
     assert "test bits per byte" in out
     assert f"{bits:.4f}" in out
     assert f"eos generate '{path}'" in out
-    assert "step 4/4  validation: bits per byte" in err
+    assert "step 4/4  validation: bits/byte" in err
     assert json.loads((path / "run.json").read_text())["starts"][0]["command"][0] == "eos"
 
 
