@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from eos.engine.sequential import log_decay, next_scale, normalised, phase
-from eos.engine.state import EMPTY_LOG_SCALE, state_dtype
+from eos.engine.state import EMPTY_LOG_SCALE
 from eos.record import LOG_FLOOR, Recurrence, Transition, rotate
 
 
@@ -53,12 +53,11 @@ class Lowered:
     trace: Tensor | None
 
 
-def lower(window: Recurrence, log_scale: Tensor | None) -> Lowered:
-    """Rewrite one window of a recurrence; ``log_scale`` is M [B,H,K|1] before it."""
+def lower(window: Recurrence, log_scale: Tensor | None, dtype: torch.dtype) -> Lowered:
+    """Rewrite one window of a recurrence in the memory's ``dtype``; ``log_scale`` is M [B,H,K|1] before it."""
     sizes, n = window.sizes, window.substeps
     batch, heads, key = sizes["B"], sizes["H"], sizes["K"]
     length, steps = sizes["T"], sizes["T"] * n
-    dtype = state_dtype(window)
     transition = window.transition
 
     over_key, over_value, over_both = (

@@ -53,11 +53,19 @@ class Run:
 
     def part(self, index: int, tensor: Tensor, start: int, stop: int) -> Tensor:
         """What a window sees of a tensor of the record; a shared time axis stays as it is."""
-        axes = self.axes[index]
-        if axes[0] != "B" or tensor.shape[1] == 1:
+        if self.shared(index, tensor):
             return tensor
-        n = self.record.substeps if axes[1] == "S" else 1
+        n = self.record.substeps if self.axes[index][1] == "S" else 1
         return tensor[:, start * n : stop * n]
+
+    def shared(self, index: int, tensor: Tensor) -> bool:
+        """Whether every window sees all of a tensor."""
+        return self.axes[index][0] != "B" or tensor.shape[1] == 1
+
+    def zeros(self, index: int, tensor: Tensor) -> Tensor:
+        """Room for a gradient: float32 or wider where windows add up, which bfloat16 would round away."""
+        dtype = torch.promote_types(tensor.dtype, torch.float32) if self.shared(index, tensor) else tensor.dtype
+        return torch.zeros_like(tensor, dtype=dtype)
 
     def window(self, tensors: list[Tensor], start: int, stop: int) -> Recurrence:
         """The record of one window, of the tensors of :meth:`part`, without a memory."""
@@ -86,7 +94,7 @@ class _Windows(torch.autograd.Function):
         traces: list[Tensor] = []
         for start, stop in run.windows():
             window = run.window([run.part(j, t, start, stop) for j, t in enumerate(tensors)], start, stop)
-            x = lower(window, scales[-1])
+            x = lower(window, scales[-1], value.dtype)
             outputs, value = run.algorithm.forward(x, value)
             value = value if x.turn is None else turn_memory(value, x.turn)
             values.append(value)
@@ -103,6 +111,11 @@ class _Windows(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor | None) -> Any:
+        with torch.autocast(ctx.saved_tensors[0].device.type, enabled=False):  # whoever calls it under autocast
+            return _Windows.adjoint(ctx, *grads)
+
+    @staticmethod
+    def adjoint(ctx: Any, *grads: Tensor | None) -> Any:
         run: Run = ctx.run
         windows, count = run.windows(), len(run.axes)
         saved = list(ctx.saved_tensors)
@@ -112,7 +125,7 @@ class _Windows(torch.autograd.Function):
         dys, (dvalue, dscale, dtrace) = grads[:reads], grads[reads:]
         dvalue = torch.zeros_like(values[-1]) if dvalue is None else dvalue
         needed = ctx.needs_input_grad[3:]
-        totals = [torch.zeros_like(t) if need else None for t, need in zip(tensors, needed, strict=True)]
+        totals = [run.zeros(j, t) if need else None for j, (t, need) in enumerate(zip(tensors, needed, strict=True))]
         for index in reversed(range(len(windows))):
             start, stop = windows[index]
             leaves = [
@@ -122,7 +135,7 @@ class _Windows(torch.autograd.Function):
             before = scales[index]
             before = None if before is None else before.detach().requires_grad_()
             with torch.enable_grad():
-                x = lower(run.window(leaves, start, stop), before)
+                x = lower(run.window(leaves, start, stop), before, values[0].dtype)
                 turned = None if x.turn is None else turn_memory(_unturned(values[index + 1], x.turn), x.turn)
             dm = dvalue if x.turn is None else turn_memory(dvalue, -x.turn.detach())
             dy = tuple(_place(d, run, start, stop, x) for d in dys)
@@ -132,16 +145,17 @@ class _Windows(torch.autograd.Function):
             pairs += [(x.trace, None if dtrace is None else dtrace[:, start:stop])]
             wanted = [leaf for leaf in (*leaves, before) if leaf is not None and leaf.requires_grad]
             kept = [(out, d) for out, d in pairs if out is not None and d is not None and out.requires_grad]
-            found: tuple[Tensor, ...] = ()
+            dleaves: tuple[Tensor, ...] = ()
             if wanted:  # else the memory alone takes a gradient
                 outs, douts = zip(*kept, strict=True)
-                found = torch.autograd.grad(outs, wanted, douts, allow_unused=True, materialize_grads=True)
-            queue = iter(found)
+                dleaves = torch.autograd.grad(outs, wanted, douts, allow_unused=True, materialize_grads=True)
+            queue = iter(dleaves)
             for j, total in enumerate(totals):
                 if total is not None:
                     run.part(j, total, start, stop).add_(next(queue))
             dvalue, dscale = dvalue_before, None if before is None else next(queue)
-        return (None, dvalue, dscale, *totals)
+        found = (None if d is None else d.to(t.dtype) for d, t in zip(totals, tensors, strict=True))
+        return (None, dvalue, dscale, *found)
 
 
 def _leaf(x: Lowered) -> Lowered:
