@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
 import torch
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch import Trainer
 
 from eos.errors import RunError
@@ -36,7 +37,7 @@ def fit(
     last step is validated too, unless training was stopped.
 
     Raises:
-        RunError: a step was not finite, the disk is full, or the folder is damaged.
+        RunError: a step was not finite or needed too much memory, the disk is full, or the folder is damaged.
     """
     options = module.training_options
     with (
@@ -49,7 +50,8 @@ def fit(
             max_epochs=-1,
             max_steps=-1 if module.steps is None else module.steps,
             callbacks=[bookkeeping],
-            plugins=[AtomicCheckpointIO()],
+            # Of the cluster it stands in Lightning knows nothing: a scheduler's signal stops a run like any other.
+            plugins=[AtomicCheckpointIO(), LightningEnvironment()],
             # Logs, checkpoints, validations and bars are the bookkeeping's.
             logger=False,
             enable_checkpointing=False,
@@ -59,7 +61,13 @@ def fit(
             use_distributed_sampler=False,
         )
         saved = folder.last if folder.last.exists() else None
-        trainer.fit(module, datamodule=TrainingData(task, options), ckpt_path=saved)
+        try:
+            trainer.fit(module, datamodule=TrainingData(task, options), ckpt_path=saved)
+        except torch.OutOfMemoryError as error:
+            raise RunError(
+                f"step {module.state.step + 1} needs more memory than {device} has; compute its {options.rows} rows in "
+                f"more parts (training.accumulate is {options.accumulate}), or lower training.rows or task.length"
+            ) from error
         module.to(device)
         state = module.state
         if stop.signal is None and options.validate_every is not None and state.validated_step != state.step:

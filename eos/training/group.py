@@ -77,8 +77,7 @@ def resume_group(path: Path, *, console: Console | None = None, command: Sequenc
     seeds: list[int] = read_json(path / RECORD)["seeds"]
     results: list[Result] = []
     try:
-        for seed in seeds:
-            run = path / f"seed-{seed}"
+        for seed, run in zip(seeds, runs_of(path), strict=True):
             if run.exists():
                 result = resume(run, console=console, command=command)
             else:
@@ -97,6 +96,11 @@ def resume_group(path: Path, *, console: Console | None = None, command: Sequenc
 def is_group(path: Path) -> bool:
     """Whether the folder is a group's."""
     return (path / RECORD).is_file()
+
+
+def runs_of(path: Path) -> list[Path]:
+    """The folders of a group's runs, in the order of its seeds; the last ones may not exist yet."""
+    return [path / f"seed-{seed}" for seed in read_json(path / RECORD)["seeds"]]
 
 
 def _write(

@@ -15,6 +15,7 @@ from eos.tasks.task import AbstractTask
 from eos.training.config import Device, TrainingOptions
 from eos.training.fit import torch_device
 from eos.training.folder import RunFolder
+from eos.training.group import is_group, runs_of
 from eos.training.run import Recipe, make_task, recipe_of
 
 
@@ -79,6 +80,8 @@ def load_for_evaluation(path: Path, overrides: Sequence[str] = ()) -> Trained:
 def _with_weights(path: Path) -> tuple[RunFolder, Recipe]:
     folder = RunFolder(path)
     recipe = recipe_of(folder)
+    if is_group(path):
+        raise RunError(f"{path} is a group of runs; name one of them: {', '.join(map(str, runs_of(path)))}")
     if not folder.weights.is_file():
         raise RunError(f"{path} has no weights yet: finish it with eos train run={path} resume=true")
     return folder, recipe

@@ -180,6 +180,9 @@ def test_seeds_make_a_group_with_mean_and_spread(
     assert f"{spread['mean']:.4f} ± {spread['std']:.4f}" in capsys.readouterr().out
     assert sorted(each.name for each in path.iterdir() if each.is_dir()) == ["seed-1", "seed-2"]
     assert main(["train", f"run={path}", "resume=true"]) == 0
+    capsys.readouterr()
+    assert main(["eval", str(path)]) == 2
+    assert f"is a group of runs; name one of them: {path}/seed-1, {path}/seed-2" in capsys.readouterr().err
 
 
 def test_eval_repeats_the_result_and_takes_another_text(

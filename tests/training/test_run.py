@@ -192,6 +192,20 @@ def test_failure_is_written_down(describe: Describe, tmp_path: Path, monkeypatch
     assert result.error.startswith("step 1: the loss is not finite; nothing was saved")
 
 
+def test_too_little_memory_is_told_in_one_line(
+    describe: Describe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def out_of_memory(*args: Any, **named: Any) -> torch.Tensor:
+        raise torch.OutOfMemoryError("tried to allocate 1 TiB\nlong advice")
+
+    monkeypatch.setattr(LanguageModel, "forward", out_of_memory)
+    with pytest.raises(
+        RunError, match=r"^step 1 needs more memory than cpu has; .*training\.accumulate is 1"
+    ) as raised:
+        train(describe(), tmp_path / "run")
+    assert "\n" not in str(raised.value)
+
+
 def test_patience_ends_training(describe: Describe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     losses_of_validations([5.0, 4.0, 4.5, 3.0, 3.5, 3.0], monkeypatch)
     result = train(describe("patience=2", "validate_every=1", "steps=400"), tmp_path / "run")
