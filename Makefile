@@ -10,6 +10,8 @@ PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3
 BIN := .venv/bin
 READY := .venv/ready
 FAST := not slow and not gpu and not services
+# One process a core; what is slow may measure time and memory, and runs alone.
+PARALLEL := --numprocesses auto --maxprocesses 8 --dist loadgroup
 
 .PHONY: help test test-all test-services lint format demo bench clean
 
@@ -43,13 +45,14 @@ format: $(READY)
 	$(BIN)/ruff format
 
 test: lint
-	$(BIN)/python -m pytest -m "$(FAST)"
+	$(BIN)/python -m pytest $(PARALLEL) -m "$(FAST)"
 	@echo
 	@echo "Left out: slow proofs (make test-all, up to 2 hours), tests on a GPU (make test-all on a machine with one),"
 	@echo "and tests with servers or browsers (make test-services)."
 
 test-all: lint
-	$(BIN)/python -m pytest -m "not services"
+	$(BIN)/python -m pytest $(PARALLEL) -m "$(FAST)"
+	$(BIN)/python -m pytest -m "(slow or gpu) and not services"
 	@echo
 	@echo "Left out: tests with servers or browsers (make test-services); GPU tests skip where there is no GPU."
 

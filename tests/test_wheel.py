@@ -11,6 +11,9 @@ from pathlib import Path
 
 import pytest
 
+# One process makes the wheel and the environment, for all tests here.
+pytestmark = pytest.mark.xdist_group("wheel")
+
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("eos", "stages", "recipes", "search")
 BUILT_FROM = ("pyproject.toml", "README.md", "LICENSE")

@@ -43,7 +43,9 @@ class TextTask(AbstractTask):
         vocabulary: int = option(4096, "token ids of bpe, with the 256 bytes and the end of text", low=257, high=2**20)
         documents: bool = option(True, "the memory is emptied where a document begins; false: the text is one piece")
         length: int = option(512, "tokens T of a row", low=1)
-        evaluation_length: int | None = option(None, "tokens of an evaluation row, at most the whole part; null: as length", low=1)
+        evaluation_length: int | None = option(
+            None, "tokens of an evaluation row, at most the whole part; null: as length", low=1
+        )
         context: int = option(0, "tokens that an evaluation row repeats from the one before, not scored", low=0)
         cache: str = option("~/.cache/eos", "folder that keeps tokens between runs")
 

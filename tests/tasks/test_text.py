@@ -56,8 +56,8 @@ def same(a: Batch, b: Batch) -> bool:
 
 def scored(task: TextTask, split: str, rows: int = 3) -> list[int]:
     """Every target that an evaluation asks for, in order."""
-    batches = task.evaluation_batches(split, rows)
-    return [int(t) for batch in batches for row in batch.targets for t in row if t != IGNORED]
+    targets = [batch.targets for batch in task.evaluation_batches(split, rows)]
+    return [token for each in targets for token in each[each != IGNORED].tolist()]
 
 
 def total(task: TextTask, split: str, rows: int = 3) -> Counts:
