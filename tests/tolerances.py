@@ -10,6 +10,10 @@ EXACT = 1e-9
 #: Products of decays are made by doubling, so their rounding grows with log₂ of the chunk.
 FLOAT32 = 2e-6
 
+#: A memory that is rounded at each of 2048 steps and forgets none of them: a random walk of √2048 · 3e-8 = 1.4e-6,
+#: whose largest among some hundred entries lies three standard deviations out.
+FLOAT32_STEPS = 5e-6
+
 #: A few steps of float32 whose decays are weak: twice float32's rounding for every doubling of 2^8 steps.
 FLOAT32_SHORT = 1e-5
 

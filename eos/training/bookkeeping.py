@@ -1,6 +1,7 @@
 """What happens between two steps: a row of the log, a validation, a stop, a checkpoint; in this order."""
 
 import math
+from functools import partial
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -8,7 +9,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from eos.errors import RunError
 from eos.models import save_weights
 from eos.tasks.task import AbstractTask
-from eos.training.data import to_device
+from eos.training.data import parts, to_device
 from eos.training.evaluation import evaluate, summed_nats
 from eos.training.files import replacing
 from eos.training.folder import RunFolder
@@ -65,6 +66,7 @@ class Bookkeeping(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Catch signals, and do what a stopped run had left to do at its step."""
         self._stop.listen()
+        self._module.take_up()
         state = self._module.state
         if self._validation_due() and state.validated_step != state.step:
             self.validate()
@@ -168,10 +170,11 @@ class Bookkeeping(Callback):
             return
         good = module.state.step - lost
         batch = to_device(self._task.train_batch(options.seed, good, options.rows), module.device)
-        place = first_not_finite(module.model, lambda: summed_nats(module.model, batch, options.precision))
-        seen = (
-            "loss or gradient are not finite, though they are when repeated" if place is None else f"{place} not finite"
+        losses = (
+            partial(summed_nats, module.model, rows, options.precision) for rows in parts(batch, options.accumulate)
         )
+        place = next(filter(None, (first_not_finite(module.model, loss) for loss in losses)), None)
+        seen = f"{place} not finite" if place else "loss or gradient are not finite, though they are when repeated"
         saved = "nothing was saved"
         if self._saved_step is not None:
             saved = f"the last good checkpoint is {self._folder.last} (step {self._saved_step})"

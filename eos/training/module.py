@@ -105,8 +105,8 @@ class TrainingModule(LightningModule):
         self.state.counts = Counts()
         return taken
 
-    def on_train_start(self) -> None:
-        """Random numbers and time go on where the checkpoint left them."""
+    def take_up(self) -> None:
+        """Let time and random numbers go on where the checkpoint left them; what was set up since drew some."""
         self.clock = Clock(self.state.seconds)
         if self._random is not None:
             set_random_state(self._random)

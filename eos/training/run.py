@@ -100,7 +100,7 @@ def make_task(recipe: Recipe) -> AbstractTask:
     return task
 
 
-def evaluate_held_out(
+def _evaluate_part(
     model: torch.nn.Module,
     task: AbstractTask,
     split: Split,
@@ -189,7 +189,7 @@ def _finish(
     found: dict[Split, Evaluation] = {}
     try:
         for split in HELD_OUT:
-            found[split] = evaluate_held_out(module.model, task, split, recipe.training, stop=stop, report=report)
+            found[split] = _evaluate_part(module.model, task, split, recipe.training, stop=stop, report=report)
     except EvaluationAbandoned:
         found = {}
     cost = cost_of(recipe.model, vocabulary=task.vocabulary, length=task.length, device=device.type)

@@ -1,4 +1,4 @@
-"""The promise of accuracy: T = 2048 with log-decays of −1e-4, −1, −30 and −88 mixed, and resets."""
+"""The promise of accuracy: T = 2048 with log-decays of −1e-4, −1, −30 and −88 mixed over steps, and resets."""
 
 from dataclasses import dataclass
 
@@ -9,13 +9,14 @@ from torch.nn import functional
 
 import eos
 from eos.record import Memory, Recurrence, Transition
-from tests.compare import errors, outcome, scanned
+from tests.compare import assert_close, outcome, scanned
 from tests.records import cast
-from tests.tolerances import BY_DTYPE
+from tests.tolerances import BY_DTYPE, FLOAT32_STEPS
 
 LENGTH, HEADS, KEY, VALUE = 2048, 2, 16, 12
-#: Decays of every size, and such as stay mild over a leaf of 16 steps, where rows and columns meet at one anchor.
-MIXED, MILD = (-1e-4, -1.0, -30.0, -88.0), (-1e-4, -1e-2, -0.5, -0.9)
+#: Decays of every size; such as stay mild over a leaf of 16 steps, where rows and columns meet at one anchor; and one
+#: so slow that the memory lives through all steps.
+MIXED, MILD, SLOW = (-1e-4, -1.0, -30.0, -88.0), (-1e-4, -1e-2, -0.5, -0.9), (-1e-4,)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,8 +65,8 @@ def record(parts: tuple[str, ...], decays: tuple[float, ...], *, resets: bool, r
     if "log_gate" in parts:
         made |= {"log_gate": normal(*steps, pairs), "stabilise": "sum"}
     if "rate" in parts:
-        step = functional.softplus(normal(*steps, 1, VALUE))
-        made |= {"rate": drawn(HEADS, KEY, VALUE), "step": step.detach().requires_grad_()}
+        rate, step = -normal(HEADS, KEY, VALUE).exp(), -drawn(*steps, 1, VALUE)
+        made |= {"rate": rate.detach().requires_grad_(), "step": step.detach().requires_grad_()}
     if "erase" in parts:
         b = functional.normalize(normal(*steps, KEY), dim=-1).detach()
         made["erase"] = ((-torch.sigmoid(normal(*steps, 1)) * b).detach().requires_grad_(), b.requires_grad_())
@@ -88,6 +89,7 @@ def record(parts: tuple[str, ...], decays: tuple[float, ...], *, resets: bool, r
     [
         pytest.param(MIXED, True, "after", id="mixed, resets"),
         pytest.param(MILD, False, "after", id="mild"),
+        pytest.param(SLOW, False, "after", id="slow", marks=pytest.mark.slow),
         pytest.param(MIXED, False, "before", id="mixed, before", marks=pytest.mark.slow),
         pytest.param(MILD, True, "before", id="mild, before, resets", marks=pytest.mark.slow),
     ],
@@ -101,6 +103,5 @@ def test_outputs_memory_and_gradients_keep_their_digits(
     narrow = cast(record(parts, decays, resets=resets, read=read), dtype)
     assert eos.plan(narrow).algorithm == algorithm
     want = outcome(cast(narrow, torch.float64), scanned("sequential"), rounded=dtype)
-    found = errors(outcome(narrow, scanned()), want)
-    missed = {name: f"{error:.1e}" for name, error in found.items() if not error <= BY_DTYPE[dtype]}
-    assert not missed, f"relative errors above {BY_DTYPE[dtype]:.0e}: {missed}"
+    by_steps = algorithm == "elementwise" and decays is SLOW and dtype == torch.float32
+    assert_close(outcome(narrow, scanned()), want, FLOAT32_STEPS if by_steps else BY_DTYPE[dtype])

@@ -86,6 +86,19 @@ def test_run_stopped_again_and_again_equals_uninterrupted(
     assert_same(path, model, whole)
 
 
+def test_run_killed_after_it_caught_up_equals_uninterrupted(
+    tmp_path: Path, whole: tuple[Path, dict[str, torch.Tensor]]
+) -> None:
+    path = tmp_path / "run"
+    # The signal leaves the validation of step 8 to the next start, which saves again, and is then killed.
+    fit_in(path, StoppingModel(at=8, how="signal"), training_options())
+    with pytest.raises(Killed):
+        fit_in(path, StoppingModel(at=1, how="kill"), training_options())
+    model = TinyModel()
+    fit_in(path, model, training_options())
+    assert_same(path, model, whole)
+
+
 SLOW_RUN = """
 import sys, time
 from pathlib import Path
