@@ -31,12 +31,12 @@ from eos.engine.chunks import (
     decay_matrix,
     dot,
     in_blocks,
-    leaf_size,
     left_half,
     levels,
     one_step_earlier,
     right_half,
 )
+from eos.engine.framed import Frame
 from eos.engine.lower import Lowered
 
 #: Rows of the smallest matrix product; finer blocks share one and are masked apart.
@@ -50,6 +50,9 @@ class Chunked(AbstractAlgorithm):
     size: int = 64
 
     def forward(self, x: Lowered, memory: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
+        frame = Frame.of(x, self.size)
+        if frame is not None:
+            return frame.forward(x, memory)
         w = _Window(x, self.size)
         ys = w.pairs()
         memories = w.memories(memory)
@@ -60,6 +63,9 @@ class Chunked(AbstractAlgorithm):
     def backward(
         self, x: Lowered, memory: Tensor, dys: tuple[Tensor, ...], dmemory: Tensor
     ) -> tuple[Gradients, Tensor]:
+        frame = Frame.of(x, self.size)
+        if frame is not None:
+            return frame.backward(x, memory, dys, dmemory)
         w = _Window(x, self.size)
         split_dys = [w.chunks.split(dy) for dy in dys]
         dqs, dk, dv, ys = w.pairs_adjoint(split_dys)
@@ -109,11 +115,10 @@ class _Window:
         log_value = None
         if x.over_value is not None:
             log_value = self.chunks.split_decay(x.over_value.detach(), whole=forget is not None)
-        self.leaf = 1 if forget is not None else leaf_size(log_key, log_value, size=self.chunks.size)
-        self.key = Intervals(log_key, forget, before=x.before, leaf=self.leaf)
+        self.key = Intervals(log_key, forget, before=x.before)
         self.value: Intervals | None = None
         if log_value is not None:
-            self.value = Intervals(log_value, forget, before=x.before, leaf=self.leaf)
+            self.value = Intervals(log_value, forget, before=x.before)
 
     def pairs(self) -> list[Tensor]:
         """Σ_{j ≤ r in the chunk} (q_r · D_rj k_j) v_j for every read."""
@@ -176,24 +181,15 @@ class _Window:
 
     def _meetings(self) -> Iterator["_Meeting"]:
         size = self.chunks.size
-        if self.leaf == 1 and self.value is None and self.key.right.shape[-1] == 1:
-            # strong decays of a whole head: one product under a matrix of intervals, instead of one a level
+        if self.value is None and self.key.right.shape[-1] == 1:
+            # one decay a head: one product under a matrix of intervals, instead of one a level
             yield _Meeting(block=size, whole=True, mask=decay_matrix(self.key, before=self.before))
             return
         dtype, device = self.k.dtype, self.k.device
-        if self.leaf == 1:  # a step meets itself, without a decay
-            rows = min(ROWS, size)
-            own = block_diagonal(rows, 1, dtype, device)
-            yield _Meeting(block=rows, whole=True, mask=torch.zeros_like(own) if self.before else own)
-        else:
-            yield _Meeting(
-                block=self.leaf,
-                whole=True,
-                diagonal=-1 if self.before else 0,
-                key=self.key.leaves(self.leaf),
-                value=None if self.value is None else self.value.leaves(self.leaf),
-            )
-        for h in levels(self.leaf, size):
+        rows = min(ROWS, size)
+        own = block_diagonal(rows, 1, dtype, device)  # a step meets itself, without a decay
+        yield _Meeting(block=rows, whole=True, mask=torch.zeros_like(own) if self.before else own)
+        for h in levels(size):
             together = min(max(h, ROWS), size // 2)
             yield _Meeting(
                 block=h,
@@ -216,7 +212,6 @@ class _Meeting:
         whole: rows and columns are both all of a block; else the right halves of blocks of 2h meet the left halves.
         together: rows of one matrix product; blocks shorter than this share one, and the mask sets them apart.
         mask: multiplies the scores, or None.
-        diagonal: the last diagonal of the scores that is kept, or None; what lies above may be infinite.
         key, value: factors of rows and of columns over K and over V, or None.
     """
 
@@ -224,7 +219,6 @@ class _Meeting:
     whole: bool = False
     together: int = 0
     mask: Tensor | None = None
-    diagonal: int | None = None
     key: tuple[Tensor, Tensor] | None = None
     value: tuple[Tensor, Tensor] | None = None
 
@@ -242,8 +236,6 @@ class _Meeting:
 
     def scores(self, rows: Tensor, columns: Tensor) -> Tensor:
         scores = dot(rows, columns)
-        if self.diagonal is not None:
-            return scores.tril_(self.diagonal)
         return scores if self.mask is None else scores.mul_(self.mask.unsqueeze(-3) if self.whole else self.mask)
 
     def add_rows(self, dq: Tensor | None, update: Tensor) -> Tensor:

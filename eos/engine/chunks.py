@@ -21,8 +21,6 @@ from eos.engine.lower import Lowered
 #: A product of decays below this counts as zero: far below rounding, far above the subnormal numbers, with which a
 #: matrix product takes a hundred times longer on a CPU.
 NEGLIGIBLE = {torch.float32: 1e-18, torch.float64: 1e-140}
-#: Steps of a leaf where decays over K or V are mild.
-LEAF = 16
 #: Entries of a carried memory below this are zero, for the same reason.
 TINY = {torch.float32: 1e-30, torch.float64: 1e-290}
 
@@ -45,11 +43,15 @@ class Chunks:
 
     def split(self, x: Tensor) -> Tensor:
         """[B,S,H,X] → [B,H,N,C,X], contiguous; size-1 axes of B and H stay."""
+        return self.view(x).contiguous()
+
+    def view(self, x: Tensor) -> Tensor:
+        """[B,S,H,X] → [B,H,N,C,X], without a copy where the last chunk is whole."""
         missing = self.count * self.size - self.steps
         if missing:
             x = functional.pad(x, (0, 0, 0, 0, 0, missing))
         batch, _, heads, features = x.shape
-        return x.reshape(batch, self.count, self.size, heads, features).permute(0, 3, 1, 2, 4).contiguous()
+        return x.reshape(batch, self.count, self.size, heads, features).permute(0, 3, 1, 2, 4)
 
     def join(self, x: Tensor) -> Tensor:
         """[B,H,N,C,X] → [B,S,H,X]."""
@@ -72,47 +74,28 @@ class Chunks:
 
 
 class Intervals:
-    """Products of decays over intervals, in blocks that double.
+    """Products of decays over intervals, in blocks of one step that double.
 
     Arguments:
         log_decay: in nats [..., C, X].
         forget: bool, broadcast to it: where the decay is zero; or None.
         before: whether a row reads before its own step, so that its interval ends one step earlier.
-        leaf: size of the first blocks; 1 is exact for any decay, a larger one asks for :func:`leaf_size`.
 
     ``right`` [..., C, X] holds, for every row, the product from its block's start; ``left``, for every column, the
     product from the step after it to its block's end; ``total`` [..., C/block, X] the product over every block.
     """
 
-    def __init__(self, log_decay: Tensor, forget: Tensor | None, *, before: bool, leaf: int) -> None:
+    def __init__(self, log_decay: Tensor, forget: Tensor | None, *, before: bool) -> None:
         self.floor = NEGLIGIBLE[log_decay.dtype]
-        self.anchor: Tensor | None = None
-        if leaf == 1:
-            o = exp_decay(log_decay, self.floor)
-            o = o if forget is None else torch.where(forget, 0.0, o)
-            self.right = torch.ones_like(o) if before else o.clone()
-            self.left = torch.ones_like(o)
-            self.total = o
-            return
-        # one decay a head is little work in float64, which keeps every digit of a wide span
-        wide = log_decay.double() if log_decay.shape[-1] == 1 else log_decay
-        steps = in_blocks(wide, leaf)
-        dtype, device = wide.dtype, wide.device
-        rows = (triangle(leaf, -1 if before else 0, dtype, device) @ steps).exp_()  # from the leaf's start to r
-        columns = (triangle(leaf, -1, dtype, device).mT @ steps).exp_()  # from j + 1 to the leaf's end
-        self.right, self.left = (x.to(log_decay.dtype).flatten(-3, -2) for x in (rows, columns))
-        total = steps.sum(-2)
-        self.total = total.exp().to(log_decay.dtype)
-        self.anchor = total.mul_(-0.5).exp_().to(log_decay.dtype).unsqueeze(-2)
+        o = exp_decay(log_decay, self.floor)
+        o = o if forget is None else torch.where(forget, 0.0, o)
+        self.right = torch.ones_like(o) if before else o.clone()
+        self.left = torch.ones_like(o)
+        self.total = o
 
     def halves(self, h: int) -> tuple[Tensor, Tensor]:
         """``right`` of the right halves and ``left`` of the left halves of all blocks of 2h, [..., C/2h, h, X] each."""
         return right_half(self.right, h), left_half(self.left, h)
-
-    def leaves(self, leaf: int) -> tuple[Tensor, Tensor]:
-        """Factors of rows and of columns [..., C/leaf, leaf, X] whose product is the interval's, inside every leaf."""
-        assert self.anchor is not None
-        return in_blocks(self.right, leaf) * self.anchor, in_blocks(self.left, leaf) * self.anchor
 
     def double(self, h: int) -> None:
         """From blocks of h to blocks of 2h."""
@@ -124,24 +107,9 @@ class Intervals:
         self.total = torch.threshold_((first * second).squeeze(-2), self.floor, 0.0)
 
 
-def leaf_size(log_key: Tensor, log_value: Tensor | None, *, size: int) -> int:
-    """The largest leaf inside which rows and columns may meet at one anchor: C, 16 or 1.
-
-    Anchored at half of the leaf's total G, the factors of rows and columns are within exp(±G/2). In float32 their
-    exponents keep seven digits, so G ≥ −16 keeps products exact to 5e-7; one decay a head is exponentiated in float64
-    and only its range counts.
-    """
-    whole = log_value is None and log_key.shape[-1] == 1
-    leaf, span = (size, 80.0) if whole else (min(size, LEAF), 16.0)
-    if leaf == 1 or log_key.is_cuda:  # a look at the values would stall a GPU
-        return 1
-    mild = all(in_blocks(x, leaf).sum(-2).min().item() >= -span for x in (log_key, log_value) if x is not None)
-    return leaf if mild else 1
-
-
-def levels(leaf: int, size: int) -> list[int]:
-    """The half-sizes h = leaf, 2·leaf, …, C/2."""
-    return [1 << level for level in range(leaf.bit_length() - 1, size.bit_length() - 1)]
+def levels(size: int) -> list[int]:
+    """The half-sizes h = 1, 2, 4, …, C/2."""
+    return [1 << level for level in range(size.bit_length() - 1)]
 
 
 def in_blocks(x: Tensor, size: int) -> Tensor:
@@ -168,7 +136,7 @@ def decay_matrix(intervals: Intervals, *, before: bool) -> Tensor:
     matrix = intervals.right.new_zeros(*intervals.right.shape[:-1], size)
     if not before:
         matrix.diagonal(dim1=-2, dim2=-1).fill_(1.0)
-    for h in levels(1, size):
+    for h in levels(size):
         right, left = intervals.halves(h)
         blocks(matrix, h).copy_(right * left.mT)
         intervals.double(h)

@@ -116,13 +116,13 @@ class _Window:
     def _scores(self, rows: list[Tensor], columns: list[Tensor]) -> tuple[list[list[Tensor]], Intervals, Intervals]:
         """Decayed products [B,H,N,C,C] of every row with every column; the last row, b, reads before its step."""
         befores = [self.before] * (len(rows) - 1) + [True]
-        after, before = (Intervals(self.log_decay, self.forget, before=flag, leaf=1) for flag in (False, True))
+        after, before = (Intervals(self.log_decay, self.forget, before=flag) for flag in (False, True))
         if self.log_decay.shape[-1] == 1:
             late, early = decay_matrix(after, before=False), decay_matrix(before, before=True)
             matrices = [early if flag else late for flag in befores]
             return [[dot(r, c) * d for c in columns] for r, d in zip(rows, matrices, strict=True)], after, before
         scores = [[self._diagonal(r, c, flag) for c in columns] for r, flag in zip(rows, befores, strict=True)]
-        for h in levels(1, self.chunks.size):
+        for h in levels(self.chunks.size):
             late, left = (half.clone() for half in after.halves(h))
             early = before.halves(h)[0].clone()
             lefts = [left_half(c, h) * left for c in columns]

@@ -1,0 +1,260 @@
+"""Chunks whose decays are mild: there a decay is a change of frame.
+
+Let L_t = log(o_1 … o_t) inside a chunk, a half of its last value, and E_t = exp(L_t − a). In the frame of the chunk,
+
+    ŝ_t = s_t ∘ E_t    ê_t = e_t / E_t    m̂ = exp(a) ∘ m        (of decays over V:  î_t = i_t / E_t    y_t = ŷ_t ∘ E_t)
+
+nothing decays, and chunks are joined by one factor, of half a chunk on either side:
+
+    ŷ = tril(ŝ êᵀ) î + ŝ m̂        m̂' = exp(a + a') ∘ (m̂ + êᵀ î)
+
+E lies within exp(±a), so a frame serves decays whose product over a chunk is not too small; others are the business of
+eos.engine.chunked. A reset is a mask: no score across it, no read of what was before it, no write that outlives it.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from eos.engine.algorithm import Gradients
+from eos.engine.chunks import TINY, Chunks, decay_gradient, dot, in_blocks, one_step_earlier
+from eos.engine.lower import Lowered
+
+#: The smallest log-decay of a whole chunk, over K and V together, that a frame serves. E is made in float64 and loses
+#: no digits, but it spans exp(±20), and a memory in its frame must stay clear of float32's smallest numbers.
+SPAN = -40.0
+#: Chunks get shorter, down to this, before a window is left to doubling.
+SMALLEST = 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class Side:
+    """The factors of one axis, K or V, in every chunk.
+
+    Arguments:
+        rows: E at the steps that a read sees [1|B,1|H,N,C,X]: of the step before, where reads are before.
+        columns: E at the steps of the writes [1|B,1|H,N,C,X].
+        join: exp(a + a') before every chunk and after the last [1|B,1|H,N+1,X], with a = 0 outside the window.
+    """
+
+    rows: Tensor
+    columns: Tensor
+    join: Tensor
+
+    @classmethod
+    def of(cls, log_decay: Tensor, *, before: bool) -> "Side":
+        """The factors of a log-decay in chunks [1|B,1|H,N,C,X]."""
+        dtype = log_decay.dtype
+        half = log_decay.sum(-2, dtype=torch.float64) / 2
+        logs = log_decay.to(torch.float64, copy=True)
+        logs[..., 0, :] -= half
+        logs.cumsum_(-2)
+        rows = (logs - log_decay).exp_().to(dtype) if before else None
+        columns = logs.exp_().to(dtype)
+        ends = functional.pad(half, (0, 0, 1, 1))
+        join = (ends[..., 1:, :] + ends[..., :-1, :]).exp_().to(dtype)
+        return cls(rows=columns if rows is None else rows, columns=columns, join=join)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Documents:
+    """Which steps of a chunk see each other where resets fall, as factors 0 or 1.
+
+    Arguments:
+        same: row and column lie in one document [B,1,N,C,C].
+        first: the row lies in the document that the chunk began in [B,1,N,C,1].
+        last: the column lies in the document that the chunk ends in [B,1,N,C,1].
+        through: one document fills the chunk [B,1,N,1,1].
+    """
+
+    same: Tensor
+    first: Tensor
+    last: Tensor
+    through: Tensor
+
+    @classmethod
+    def of(cls, reset: Tensor, dtype: torch.dtype) -> "Documents":
+        """From resets in chunks [B,1,N,C,1]."""
+        index = reset.cumsum(-2)
+        end = index[..., -1:, :]
+        return cls(
+            same=(index == index.mT).to(dtype),
+            first=(index == 0).to(dtype),
+            last=(index == end).to(dtype),
+            through=(end == 0).to(dtype),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Frame:
+    """A window in the frames of its chunks: rows and columns [B,H,N,C,K], inputs and outputs [B,H,N,C,V]."""
+
+    chunks: Chunks
+    key: Side | None
+    value: Side | None
+    documents: Documents | None
+    before: bool
+
+    @classmethod
+    def of(cls, x: Lowered, size: int) -> "Frame | None":
+        """The frame of a window in chunks of at most ``size`` steps; None where a decay is too strong for any."""
+        if x.input.is_cuda:  # a look at the values would stall a GPU
+            return None
+        chunks = Chunks.of(x, size)
+        reset = None if x.reset is None else chunks.split_reset(x.reset)
+        logs: list[Tensor | None] = []
+        for log_decay in (x.over_key, x.over_value):
+            log = None if log_decay is None else chunks.split(log_decay.detach().expand(-1, chunks.steps, -1, -1))
+            logs.append(log if log is None or reset is None else log.masked_fill(reset, 0.0))
+        while sum(_strongest(log, chunks.size) for log in logs if log is not None) < SPAN:
+            if chunks.size <= SMALLEST:
+                return None
+            chunks = replace(chunks, count=2 * chunks.count, size=chunks.size // 2)
+        blocks = (None if log is None else in_blocks(log, chunks.size).flatten(2, 3) for log in logs)
+        key, value = (None if log is None else Side.of(log, before=x.before) for log in blocks)
+        documents = None
+        if x.reset is not None:
+            documents = Documents.of(chunks.split_reset(x.reset), x.input.dtype)
+        return cls(chunks=chunks, key=key, value=value, documents=documents, before=x.before)
+
+    def forward(self, x: Lowered, memory: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
+        """The reads [B,S,H,V] and the memory after the window."""
+        columns, inputs = self._into(x.expand, self.key), self._into(x.input, self.value)
+        memories, after = self._carried(memory, self._kept(columns).mT @ inputs)
+        ys = []
+        for s in x.reads:
+            rows = self._rows(s, self.key)
+            y = _added(self._seen(rows) @ memories, self._scores(rows, columns), inputs)
+            ys.append(self._out_of(y, self.value))
+        return tuple(ys), after
+
+    def backward(
+        self, x: Lowered, memory: Tensor, dys: tuple[Tensor, ...], dmemory: Tensor
+    ) -> tuple[Gradients, Tensor]:
+        """The gradients of the window's tensors and of the memory before it."""
+        columns, inputs = self._into(x.expand, self.key), self._into(x.input, self.value)
+        kept = self._kept(columns)
+        rows = [self._rows(s, self.key) for s in x.reads]
+        outputs = [self._rows(dy, self.value) for dy in dys]
+        writes = kept.mT @ inputs
+        memories, _ = self._carried(memory, writes)
+        reads = [self._seen(r).mT @ out for r, out in zip(rows, outputs, strict=True)]
+        dmemories, dbefore = self._carried(dmemory, sum(reads[1:], reads[0]), reverse=True)
+
+        dcolumns, dinputs = self._kept(dot(inputs, dmemories)), kept @ dmemories
+        drows: list[Tensor] = []
+        ys: list[Tensor] = []
+        for r, out in zip(rows, outputs, strict=True):
+            scores, dscores = self._scores(r, columns), self._scores(out, inputs)
+            drows.append(_added(self._seen(dot(out, memories)), dscores, columns))
+            _added(dcolumns, dscores.mT, r)
+            _added(dinputs, scores.mT, out)
+            if _differentiable(x.over_value):
+                ys.append(_added(self._seen(r) @ memories, scores, inputs))
+
+        over_key = over_value = None
+        if _differentiable(x.over_key) or _differentiable(x.over_value):
+            memories = memories if self.documents is None else memories * self.documents.through
+            ends = memories.add_(writes).mul_(dmemories)  # m ∘ dm is the same in every frame
+            over_key = self._decay_gradient(x, x.over_key, rows, drows, columns, dcolumns, ends.sum(-1))
+            over_value = self._decay_gradient(x, x.over_value, outputs, ys, inputs, dinputs, ends.sum(-2))
+        gradients = Gradients(
+            input=self._back(dinputs, self.value),
+            expand=self._back(dcolumns, self.key),
+            reads=tuple(self._out_of(d, self.key) for d in drows),
+            over_key=over_key,
+            over_value=over_value,
+        )
+        return gradients, dbefore
+
+    def _rows(self, x: Tensor, side: Side | None) -> Tensor:
+        view = self.chunks.view(x.detach())
+        return view.contiguous() if side is None else torch.mul(view, side.rows, out=view.new_empty(view.shape))
+
+    def _into(self, x: Tensor, side: Side | None) -> Tensor:
+        view = self.chunks.view(x.detach())
+        return view.contiguous() if side is None else torch.div(view, side.columns, out=view.new_empty(view.shape))
+
+    def _out_of(self, x: Tensor, side: Side | None) -> Tensor:
+        return self.chunks.join(x if side is None else x.mul_(side.rows))
+
+    def _back(self, x: Tensor, side: Side | None) -> Tensor:
+        return self.chunks.join(x if side is None else x.div_(side.columns))
+
+    def _seen(self, rows: Tensor) -> Tensor:
+        return rows if self.documents is None else rows * self.documents.first
+
+    def _kept(self, columns: Tensor) -> Tensor:
+        return columns if self.documents is None else columns * self.documents.last
+
+    def _scores(self, rows: Tensor, columns: Tensor) -> Tensor:
+        scores = dot(rows, columns).tril_(-1 if self.before else 0)  # what lies above may be infinite
+        return scores if self.documents is None else scores.mul_(self.documents.same)
+
+    def _carried(self, memory: Tensor, writes: Tensor, *, reverse: bool = False) -> tuple[Tensor, Tensor]:
+        """m̂_{n+1} = join_{n+1} ∘ (m̂_n + writes_n) from m̂_0 = join_0 ∘ memory: those of all chunks, and the last.
+
+        In reverse it is the adjoint, which takes every join from the other side.
+        """
+        out = torch.empty_like(writes)
+        through = [None] * self.chunks.count if self.documents is None else self.documents.through.unbind(2)
+        steps = list(zip(out.unbind(2), writes.unbind(2), through, strict=True))
+        joins = list(self._joins())
+        if reverse:
+            steps.reverse()
+            joins.reverse()
+        torch.mul(memory, joins[0], out=steps[0][0])
+        after = memory.new_empty(memory.shape)
+        for (held, write, whole), join, place in zip(
+            steps, joins[1:], [*(step[0] for step in steps[1:]), after], strict=True
+        ):
+            if whole is None:
+                torch.add(held, write, out=place)
+            else:
+                torch.addcmul(write, held, whole, out=place)
+            place.mul_(join)
+        shrunk = functional.hardshrink(out, TINY[out.dtype])
+        return shrunk, functional.hardshrink(after, TINY[out.dtype])
+
+    def _joins(self) -> Iterator[Tensor | float]:
+        """The factor [1|B,1|H,K|1,V|1] before every chunk and after the last."""
+        key = None if self.key is None else self.key.join[..., None].unbind(2)
+        value = None if self.value is None else self.value.join[..., None, :].unbind(2)
+        for n in range(self.chunks.count + 1):
+            of_key = 1.0 if key is None else key[n]
+            yield of_key if value is None else of_key * value[n]
+
+    def _decay_gradient(
+        self,
+        x: Lowered,
+        log_decay: Tensor | None,
+        rows: list[Tensor],
+        drows: list[Tensor],
+        columns: Tensor,
+        dcolumns: Tensor,
+        ends: Tensor,
+    ) -> Tensor | None:
+        if log_decay is None or not log_decay.requires_grad:
+            return None
+        products = [r * d for r, d in zip(rows, drows, strict=True)]
+        read = sum(products[1:], products[0])
+        read = one_step_earlier(read) if self.before else read
+        return decay_gradient(self.chunks, x, log_decay, read, columns * dcolumns, ends)
+
+
+def _strongest(log_decay: Tensor, size: int) -> float:
+    """The log-decay of the chunk that forgets most."""
+    return in_blocks(log_decay, size).sum(-2).min().item()
+
+
+def _added(target: Tensor, x: Tensor, y: Tensor) -> Tensor:
+    """target += x y, as one operation."""
+    target.flatten(0, 2).baddbmm_(x.flatten(0, 2), y.flatten(0, 2))
+    return target
+
+
+def _differentiable(x: Tensor | None) -> bool:
+    return x is not None and x.requires_grad
