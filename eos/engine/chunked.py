@@ -29,7 +29,6 @@ from eos.engine.chunks import (
     carried,
     decay_gradient,
     decay_matrix,
-    dot,
     in_blocks,
     left_half,
     levels,
@@ -73,10 +72,10 @@ class Chunked(AbstractAlgorithm):
         dmemories = w.memories_adjoint(split_dys, dmemory)
         starts, dends = memories[:, :, :-1], dmemories[:, :, 1:]
         for q, dq, dy, y in zip(w.reads, dqs, split_dys, ys, strict=True):
-            dq += w.key.right * dot(w.decayed_rows(dy), starts)
+            dq += w.key.right * (w.decayed_rows(dy) @ starts.mT)
             if w.value is not None:
                 y += w.read_memory(q, starts)
-        dk += w.key.left * dot(w.decayed_columns(w.v), dends)
+        dk += w.key.left * (w.decayed_columns(w.v) @ dends.mT)
         dv += w.decayed_columns((w.k * w.key.left) @ dends)
         over_key = over_value = None
         ends = memories[:, :, 1:] * dends
@@ -235,7 +234,7 @@ class _Meeting:
         return self._take(v, self.value, 1)
 
     def scores(self, rows: Tensor, columns: Tensor) -> Tensor:
-        scores = dot(rows, columns)
+        scores = rows @ columns.mT
         return scores if self.mask is None else scores.mul_(self.mask.unsqueeze(-3) if self.whole else self.mask)
 
     def add_rows(self, dq: Tensor | None, update: Tensor) -> Tensor:

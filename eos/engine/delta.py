@@ -25,7 +25,6 @@ from eos.engine.chunks import (
     blocks,
     decay_gradient,
     decay_matrix,
-    dot,
     left_half,
     levels,
     one_step_earlier,
@@ -120,7 +119,7 @@ class _Window:
         if self.log_decay.shape[-1] == 1:
             late, early = decay_matrix(after, before=False), decay_matrix(before, before=True)
             matrices = [early if flag else late for flag in befores]
-            return [[dot(r, c) * d for c in columns] for r, d in zip(rows, matrices, strict=True)], after, before
+            return [[(r @ c.mT) * d for c in columns] for r, d in zip(rows, matrices, strict=True)], after, before
         scores = [[self._diagonal(r, c, flag) for c in columns] for r, flag in zip(rows, befores, strict=True)]
         for h in levels(self.chunks.size):
             late, left = (half.clone() for half in after.halves(h))
@@ -129,7 +128,7 @@ class _Window:
             for r, flag, row_scores in zip(rows, befores, scores, strict=True):
                 right = right_half(r, h) * (early if flag else late)
                 for score, column in zip(row_scores, lefts, strict=True):
-                    blocks(score, h).copy_(dot(right, column))
+                    blocks(score, h).copy_(right @ column.mT)
             after.double(h)
             before.double(h)
         return scores, after, before

@@ -70,7 +70,8 @@ class _Window:
                 part = log_decay.detach()[view]
                 total = part if total is None else total + part
         total = x.input.new_zeros(1, 1, 1, 1, 1) if total is None else total
-        change = _to_steps(total.expm1()).expand(self.i.shape[0], -1, -1, -1, -1)
+        steps = total.movedim(1, 0)
+        change = torch.expm1(steps, out=total.new_empty(steps.shape)).expand(self.i.shape[0], -1, -1, -1, -1)
         self.change = change if x.reset is None else torch.where(x.reset.T[..., None, None, None], -1.0, change)
 
     def memories(self, memory: Tensor) -> Tensor:

@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from eos.engine.algorithm import Gradients
-from eos.engine.chunks import TINY, Chunks, decay_gradient, dot, in_blocks, one_step_earlier
+from eos.engine.chunks import TINY, Chunks, decay_gradient, in_blocks, one_step_earlier
 from eos.engine.lower import Lowered
 
 #: The smallest log-decay of a whole chunk, over K and V together, that a frame serves. E is made in float64 and loses
@@ -144,12 +144,12 @@ class Frame:
         reads = [self._seen(r).mT @ out for r, out in zip(rows, outputs, strict=True)]
         dmemories, dbefore = self._carried(dmemory, sum(reads[1:], reads[0]), reverse=True)
 
-        dcolumns, dinputs = self._kept(dot(inputs, dmemories)), kept @ dmemories
+        dcolumns, dinputs = self._kept(inputs @ dmemories.mT), kept @ dmemories
         drows: list[Tensor] = []
         ys: list[Tensor] = []
         for r, out in zip(rows, outputs, strict=True):
             scores, dscores = self._scores(r, columns), self._scores(out, inputs)
-            drows.append(_added(self._seen(dot(out, memories)), dscores, columns))
+            drows.append(_added(self._seen(out @ memories.mT), dscores, columns))
             _added(dcolumns, dscores.mT, r)
             _added(dinputs, scores.mT, out)
             if _differentiable(x.over_value):
@@ -191,7 +191,7 @@ class Frame:
         return columns if self.documents is None else columns * self.documents.last
 
     def _scores(self, rows: Tensor, columns: Tensor) -> Tensor:
-        scores = dot(rows, columns).tril_(-1 if self.before else 0)  # what lies above may be infinite
+        scores = (rows @ columns.mT).tril_(-1 if self.before else 0)  # what lies above may be infinite
         return scores if self.documents is None else scores.mul_(self.documents.same)
 
     def _carried(self, memory: Tensor, writes: Tensor, *, reverse: bool = False) -> tuple[Tensor, Tensor]:

@@ -121,11 +121,9 @@ def lower(window: Recurrence, log_scale: Tensor | None, dtype: torch.dtype) -> L
 
 
 def _decays(transition: Transition, dtype: torch.dtype) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-    """Log-decays over K, over V, and over both where there is a rate; floored."""
+    """Log-decays over K and over V, floored; or over both where there is a rate."""
     if transition.rate is not None:
-        both = log_decay(transition, 0, dtype)
-        assert both is not None
-        return None, None, both.clamp(min=LOG_FLOOR)
+        return None, None, log_decay(transition, 0, dtype)
     over_key = None if transition.head is None else transition.head.to(dtype)[..., None]
     if transition.key is not None:
         key = transition.key.to(dtype)
