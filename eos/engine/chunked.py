@@ -24,11 +24,11 @@ from torch import Tensor
 from eos.engine.algorithm import AbstractAlgorithm, Gradients
 from eos.engine.chunks import (
     Chunks,
+    HeadIntervals,
     Intervals,
     block_diagonal,
     carried,
     decay_gradient,
-    decay_matrix,
     in_blocks,
     left_half,
     levels,
@@ -114,10 +114,9 @@ class _Window:
         log_value = None
         if x.over_value is not None:
             log_value = self.chunks.split_decay(x.over_value.detach(), whole=forget is not None)
-        self.key = Intervals(log_key, forget, before=x.before)
-        self.value: Intervals | None = None
-        if log_value is not None:
-            self.value = Intervals(log_value, forget, before=x.before)
+        self.value = None if log_value is None else Intervals(log_value, forget, before=x.before)
+        by_head = log_value is None and log_key.shape[-1] == 1
+        self.key = (HeadIntervals if by_head else Intervals)(log_key, forget, before=x.before)
 
     def pairs(self) -> list[Tensor]:
         """Σ_{j ≤ r in the chunk} (q_r · D_rj k_j) v_j for every read."""
@@ -180,9 +179,8 @@ class _Window:
 
     def _meetings(self) -> Iterator["_Meeting"]:
         size = self.chunks.size
-        if self.value is None and self.key.right.shape[-1] == 1:
-            # one decay a head: one product under a matrix of intervals, instead of one a level
-            yield _Meeting(block=size, whole=True, mask=decay_matrix(self.key, before=self.before))
+        if isinstance(self.key, HeadIntervals):
+            yield _Meeting(block=size, whole=True, mask=self.key.matrix)
             return
         dtype, device = self.k.dtype, self.k.device
         rows = min(ROWS, size)

@@ -9,6 +9,7 @@ Every factor is a product over an interval, so it is ≤ 1: nothing overflows, c
 good as any, a reset is one, and rounding grows with log₂ C.
 """
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -21,6 +22,8 @@ from eos.engine.lower import Lowered
 #: A product of decays below this counts as zero: far below rounding, far above the subnormal numbers, with which a
 #: matrix product takes a hundred times longer on a CPU.
 NEGLIGIBLE = {torch.float32: 1e-18, torch.float64: 1e-140}
+#: The log-decay of a reset: zero in every dtype, and finite.
+FORGET = -1000.0
 #: Entries of a carried memory below this are zero, for the same reason.
 TINY = {torch.float32: 1e-30, torch.float64: 1e-290}
 
@@ -127,20 +130,25 @@ def left_half(x: Tensor, h: int) -> Tensor:
     return x.view(*x.shape[:-2], -1, 2, h, x.shape[-1]).select(-3, 0)
 
 
-def decay_matrix(intervals: Intervals, *, before: bool) -> Tensor:
-    """The C × C matrix of products over intervals, for one decay a head: D_rj = o_{j+1} … o_r (o_{r-1} if before).
+class HeadIntervals:
+    """Products of one decay a head over all intervals of a chunk at once: sums of logs in float64, which lose no digit.
 
-    Takes ``intervals`` [..., C, 1] from steps to the whole chunk. D is zero above the diagonal, and on it if before.
+    ``right``, ``left`` [..., C, 1] and ``total`` [..., 1, 1] are those of :class:`Intervals` at the whole chunk, and
+    ``matrix`` [..., C, C] is D_rj = o_{j+1} … o_r (o_{r-1} if before), zero above the diagonal, and on it if before.
     """
-    size = intervals.right.shape[-2]
-    matrix = intervals.right.new_zeros(*intervals.right.shape[:-1], size)
-    if not before:
-        matrix.diagonal(dim1=-2, dim2=-1).fill_(1.0)
-    for h in levels(size):
-        right, left = intervals.halves(h)
-        blocks(matrix, h).copy_(right * left.mT)
-        intervals.double(h)
-    return matrix
+
+    def __init__(self, log_decay: Tensor, forget: Tensor | None, *, before: bool) -> None:
+        dtype, floor = log_decay.dtype, NEGLIGIBLE[log_decay.dtype]
+        logs = log_decay.double()
+        logs = logs if forget is None else logs.masked_fill(forget, FORGET)
+        ends = logs.cumsum(-2)
+        starts = ends - logs if before else ends
+        self.right = exp_decay(starts.to(dtype), floor)
+        self.left = exp_decay((ends[..., -1:, :] - ends).to(dtype), floor)
+        self.total = exp_decay(ends[..., -1:, :].to(dtype), floor)
+        between = log_decay.new_empty(*ends.shape[:-1], ends.shape[-2])
+        torch.sub(starts, ends.mT, out=between)
+        self.matrix = exp_decay(between, floor).tril_(-1 if before else 0)
 
 
 def blocks(matrix: Tensor, h: int) -> Tensor:
@@ -205,6 +213,6 @@ def block_diagonal(size: int, block: int, dtype: torch.dtype, device: torch.devi
 
 
 def exp_decay(log_decay: Tensor, floor: float) -> Tensor:
-    """exp without its slow path for very negative arguments; below ``floor`` it is zero."""
-    lowest = torch.tensor(floor, dtype=torch.float64).log().item()
-    return torch.threshold_(log_decay.clamp(min=lowest - 1.0).exp_(), floor, 0.0)
+    """exp of what is ≤ 0, without its slow path for very negative arguments; below ``floor`` it is zero."""
+    lowest = math.log(floor)
+    return torch.threshold_(log_decay.clamp(min=lowest - 1.0, max=0.0).exp_(), floor, 0.0)

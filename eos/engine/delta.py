@@ -14,6 +14,7 @@ products of decays as constants; that of a log-decay is, as for any record,
 """
 
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
@@ -21,16 +22,19 @@ from torch import Tensor
 from eos.engine.algorithm import AbstractAlgorithm, Gradients
 from eos.engine.chunks import (
     Chunks,
+    HeadIntervals,
     Intervals,
     blocks,
     decay_gradient,
-    decay_matrix,
     left_half,
     levels,
     one_step_earlier,
     right_half,
 )
 from eos.engine.lower import Lowered
+
+_Intervals: TypeAlias = Intervals | HeadIntervals
+_Scores: TypeAlias = tuple[list[list[Tensor]], _Intervals, _Intervals]
 
 
 @dataclass(frozen=True)
@@ -112,14 +116,17 @@ class _Window:
         ]
         return ys, memories
 
-    def _scores(self, rows: list[Tensor], columns: list[Tensor]) -> tuple[list[list[Tensor]], Intervals, Intervals]:
-        """Decayed products [B,H,N,C,C] of every row with every column; the last row, b, reads before its step."""
+    def _scores(self, rows: list[Tensor], columns: list[Tensor]) -> _Scores:
+        """Decayed products [B,H,N,C,C] of every row with every column, and the intervals of reads after and before.
+
+        The last row, b, reads before its step.
+        """
         befores = [self.before] * (len(rows) - 1) + [True]
-        after, before = (Intervals(self.log_decay, self.forget, before=flag) for flag in (False, True))
         if self.log_decay.shape[-1] == 1:
-            late, early = decay_matrix(after, before=False), decay_matrix(before, before=True)
-            matrices = [early if flag else late for flag in befores]
-            return [[(r @ c.mT) * d for c in columns] for r, d in zip(rows, matrices, strict=True)], after, before
+            whole, earlier = (HeadIntervals(self.log_decay, self.forget, before=flag) for flag in (False, True))
+            matrices = [earlier.matrix if flag else whole.matrix for flag in befores]
+            return [[(r @ c.mT) * d for c in columns] for r, d in zip(rows, matrices, strict=True)], whole, earlier
+        after, before = (Intervals(self.log_decay, self.forget, before=flag) for flag in (False, True))
         scores = [[self._diagonal(r, c, flag) for c in columns] for r, flag in zip(rows, befores, strict=True)]
         for h in levels(self.chunks.size):
             late, left = (half.clone() for half in after.halves(h))

@@ -26,7 +26,7 @@ from eos.engine.lower import Lowered
 #: The smallest log-decay of a whole chunk, over K and V together, that a frame serves. E is made in float64 and loses
 #: no digits, but it spans exp(±20), and a memory in its frame must stay clear of float32's smallest numbers.
 SPAN = -40.0
-#: Chunks get shorter, down to this, before a window is left to doubling.
+#: Chunks get shorter, down to this, before a window of decays over K or V is left to doubling.
 SMALLEST = 16
 
 
@@ -109,8 +109,9 @@ class Frame:
         for log_decay in (x.over_key, x.over_value):
             log = None if log_decay is None else chunks.split(log_decay.detach().expand(-1, chunks.steps, -1, -1))
             logs.append(log if log is None or reset is None else log.masked_fill(reset, 0.0))
+        smallest = SMALLEST if any(log is not None and log.shape[-1] > 1 for log in logs) else chunks.size
         while sum(_strongest(log, chunks.size) for log in logs if log is not None) < SPAN:
-            if chunks.size <= SMALLEST:
+            if chunks.size <= smallest:
                 return None
             chunks = replace(chunks, count=2 * chunks.count, size=chunks.size // 2)
         blocks = (None if log is None else in_blocks(log, chunks.size).flatten(2, 3) for log in logs)

@@ -12,7 +12,7 @@ from eos.record import Convolution, Recurrence
 #: one, seconds to launch any. Only ratios matter for the choice.
 SPEEDS = {"cpu": (6e10, 1.2e10, 8e-6), "cuda": (2e14, 2e12, 5e-6)}
 #: Steps a window holds, where an algorithm works window by window on many chunks at once.
-WINDOW = 512
+WINDOW = 1024
 CHUNK = 64
 #: Bytes of memories that an elementwise window holds.
 ELEMENTWISE_WINDOW_BYTES = 1 << 22
