@@ -13,7 +13,8 @@ from eos.record import Convolution, Recurrence
 SPEEDS = {"cpu": (6e10, 1.2e10, 8e-6), "cuda": (2e14, 2e12, 5e-6)}
 #: Steps a window holds, where an algorithm works window by window on many chunks at once.
 WINDOW = 1024
-CHUNK = 64
+#: Steps of a chunk: inside one, a step costs C (K + V); between them, K V / C.
+CHUNK, SHORT_CHUNK, SHORT_FEATURES = 64, 32, 64
 #: Bytes of memories that an elementwise window holds.
 ELEMENTWISE_WINDOW_BYTES = 1 << 22
 
@@ -104,7 +105,7 @@ def plan_structure(structure: Structure, *, backend: str = "auto", algorithm: st
         algorithm=chosen,
         backend=on,
         window=_window(structure, chosen),
-        chunk=CHUNK if chosen in ("chunked", "delta") else 1,
+        chunk=_chunk(structure) if chosen in ("chunked", "delta") else 1,
         cost=costs[chosen],
         state_bytes=_state_bytes(structure),
         reasons=tuple(reasons),
@@ -125,6 +126,10 @@ def _window(structure: Structure, algorithm: str) -> int:
         steps = ELEMENTWISE_WINDOW_BYTES // (4 * structure.batch * structure.heads * structure.key * structure.value)
         return max(8, min(WINDOW, 1 << max(steps, 1).bit_length() - 1))
     return WINDOW if algorithm in ("chunked", "delta") else structure.length
+
+
+def _chunk(structure: Structure) -> int:
+    return SHORT_CHUNK if structure.key + structure.value <= SHORT_FEATURES else CHUNK
 
 
 def _state_bytes(structure: Structure) -> int:
@@ -187,8 +192,8 @@ def _cost_sequential(s: Structure) -> Cost:
 
 def _cost_chunked(s: Structure) -> Cost:
     levels = 6 if s.decay_over_key or "value" in s.parts else 1
-    flops = _tokens(s) * (2 * CHUNK * (s.key + s.value) + 2 * s.key * s.value * (1 + s.reads))
-    floats = _tokens(s) * ((4 + 2 * levels) * (s.key + s.value) + 2 * CHUNK)
+    flops = _tokens(s) * (2 * _chunk(s) * (s.key + s.value) + 2 * s.key * s.value * (1 + s.reads))
+    floats = _tokens(s) * ((4 + 2 * levels) * (s.key + s.value) + 2 * _chunk(s))
     return _cost(s, flops=flops, floats=floats, launches=(60 + 10 * levels) * _windows(s, WINDOW))
 
 
@@ -199,8 +204,8 @@ def _cost_elementwise(s: Structure) -> Cost:
 
 
 def _cost_delta(s: Structure) -> Cost:
-    flops = _tokens(s) * (4 * CHUNK * (s.key + s.value) + CHUNK * CHUNK + 2 * s.key * (2 * s.key + 4 * s.value))
-    floats = _tokens(s) * (12 * (s.key + s.value) + 8 * CHUNK)
+    flops = _tokens(s) * (4 * _chunk(s) * (s.key + s.value) + _chunk(s) ** 2 + 2 * s.key * (2 * s.key + 4 * s.value))
+    floats = _tokens(s) * (12 * (s.key + s.value) + 8 * _chunk(s))
     return _cost(s, flops=flops, floats=floats, launches=120 * _windows(s, WINDOW))
 
 
