@@ -5,7 +5,8 @@ products of decays over intervals (eos.engine.chunks) and m the memory before th
 
     y_r = Σ_{j ≤ r} (s_r · D_rj e_j) i_j + m decayed to r, read by s_r
 
-One decay a head: a single matrix product under the matrix D. Decays over K or V: one product a level of doubling.
+Windows of mild decays go to eos.engine.framed, which needs one set of products a chunk. Here any decay is exact: one
+decay a head makes one product under the matrix D; decays over K or V make one product a level of doubling.
 The adjoint is hand-written. The gradient of a log-decay needs no memory of every step:
 
     d log o_t = Σ_{r ≥ t} (s_r ∘ ds_r − e_r ∘ de_r) + Σ_v m ∘ dm at the chunk's end,
