@@ -11,8 +11,8 @@ from eos.record import Convolution, Recurrence
 #: What one operation costs: floating-point operations a second of a matrix product, bytes a second of an elementwise
 #: one, seconds to launch any. Only ratios matter for the choice.
 SPEEDS = {"cpu": (6e10, 1.2e10, 8e-6), "cuda": (2e14, 2e12, 5e-6)}
-#: Steps a window holds, where an algorithm works window by window on many chunks at once.
-WINDOW = 1024
+#: Entries of e and i that a window holds, where an algorithm works on many chunks at once; and its steps, within.
+WINDOW_ENTRIES, SHORTEST_WINDOW, LONGEST_WINDOW = 1 << 20, 256, 4096
 #: Steps of a chunk: inside one, a step costs C (K + V); between them, K V / C.
 CHUNK, SHORT_CHUNK, SHORT_FEATURES = 64, 32, 64
 #: Bytes of memories that an elementwise window holds.
@@ -121,11 +121,19 @@ def _reason(name: str, refusal: str | None, cost: Cost | None, chosen: str, *, a
     return f"not chosen: {estimate}"
 
 
-def _window(structure: Structure, algorithm: str) -> int:
+def _window(s: Structure, algorithm: str) -> int:
     if algorithm == "elementwise":
-        steps = ELEMENTWISE_WINDOW_BYTES // (4 * structure.batch * structure.heads * structure.key * structure.value)
-        return max(8, min(WINDOW, 1 << max(steps, 1).bit_length() - 1))
-    return WINDOW if algorithm in ("chunked", "delta") else structure.length
+        steps = ELEMENTWISE_WINDOW_BYTES // (4 * s.batch * s.heads * s.key * s.value)
+        return max(8, min(SHORTEST_WINDOW, _power_of_two(steps)))
+    if algorithm in ("chunked", "delta"):
+        steps = WINDOW_ENTRIES // (s.batch * s.heads * (s.key + s.value) * s.substeps)
+        return max(SHORTEST_WINDOW, min(LONGEST_WINDOW, _power_of_two(steps)))
+    return s.length
+
+
+def _power_of_two(x: int) -> int:
+    """The largest that is not above x; 1 where there is none."""
+    return 1 << max(x, 1).bit_length() - 1
 
 
 def _chunk(structure: Structure) -> int:
@@ -194,30 +202,30 @@ def _cost_chunked(s: Structure) -> Cost:
     levels = 6 if s.decay_over_key or "value" in s.parts else 1
     flops = _tokens(s) * (2 * _chunk(s) * (s.key + s.value) + 2 * s.key * s.value * (1 + s.reads))
     floats = _tokens(s) * ((4 + 2 * levels) * (s.key + s.value) + 2 * _chunk(s))
-    return _cost(s, flops=flops, floats=floats, launches=(60 + 10 * levels) * _windows(s, WINDOW))
+    return _cost(s, flops=flops, floats=floats, launches=(60 + 10 * levels) * _windows(s, "chunked"))
 
 
 def _cost_elementwise(s: Structure) -> Cost:
     entries = _tokens(s) * s.key * s.value
-    launches = 2 * s.length * s.substeps + 60 * _windows(s, _window(s, "elementwise"))
+    launches = 2 * s.length * s.substeps + 60 * _windows(s, "elementwise")
     return _cost(s, flops=5 * entries, floats=5 * entries, launches=launches)
 
 
 def _cost_delta(s: Structure) -> Cost:
     flops = _tokens(s) * (4 * _chunk(s) * (s.key + s.value) + _chunk(s) ** 2 + 2 * s.key * (2 * s.key + 4 * s.value))
     floats = _tokens(s) * (12 * (s.key + s.value) + 8 * _chunk(s))
-    return _cost(s, flops=flops, floats=floats, launches=120 * _windows(s, WINDOW))
+    return _cost(s, flops=flops, floats=floats, launches=120 * _windows(s, "delta"))
 
 
 def _cost_fft(s: Structure) -> Cost:
     transforms = 3 * 5 * s.batch * s.heads * s.value * 2 * s.length * s.length.bit_length()
     response = 0 if "response" in s.parts else s.length * s.heads * s.key * s.value
     flops = transforms + response * (6 + 2 * s.batch)
-    return _cost(s, flops=flops, floats=transforms / 2 + 8 * response, launches=20 + 20 * _windows(s, 64))
+    return _cost(s, flops=flops, floats=transforms / 2 + 8 * response, launches=20 + 20 * max(1.0, s.length / 64))
 
 
-def _windows(s: Structure, steps: int) -> float:
-    return max(1.0, s.length / steps)
+def _windows(s: Structure, algorithm: str) -> float:
+    return max(1.0, s.length / _window(s, algorithm))
 
 
 Refuse = Callable[[Structure], str | None]
