@@ -5,8 +5,8 @@ products of decays over intervals (eos.engine.chunks) and m the memory before th
 
     y_r = Σ_{j ≤ r} (s_r · D_rj e_j) i_j + m decayed to r, read by s_r
 
-Windows of mild decays go to eos.engine.framed, which needs one set of products a chunk. Here any decay is exact: one
-decay a head makes one product under the matrix D; decays over K or V make one product a level of doubling.
+Windows of mild decays, and all with one decay a head, go to eos.engine.framed, which needs one set of products a chunk.
+Here decays over K or V of any strength make one product a level of doubling.
 The adjoint is hand-written. The gradient of a log-decay needs no memory of every step:
 
     d log o_t = Σ_{r ≥ t} (s_r ∘ ds_r − e_r ∘ de_r) + Σ_v m ∘ dm at the chunk's end,
@@ -25,7 +25,6 @@ from torch import Tensor
 from eos.engine.algorithm import AbstractAlgorithm, Gradients
 from eos.engine.chunks import (
     Chunks,
-    HeadIntervals,
     Intervals,
     block_diagonal,
     carried,
@@ -115,9 +114,8 @@ class _Window:
         log_value = None
         if x.over_value is not None:
             log_value = self.chunks.split_decay(x.over_value.detach(), whole=forget is not None)
+        self.key = Intervals(log_key, forget, before=x.before)
         self.value = None if log_value is None else Intervals(log_value, forget, before=x.before)
-        by_head = log_value is None and log_key.shape[-1] == 1
-        self.key = (HeadIntervals if by_head else Intervals)(log_key, forget, before=x.before)
 
     def pairs(self) -> list[Tensor]:
         """Σ_{j ≤ r in the chunk} (q_r · D_rj k_j) v_j for every read."""
@@ -180,9 +178,6 @@ class _Window:
 
     def _meetings(self) -> Iterator["_Meeting"]:
         size = self.chunks.size
-        if isinstance(self.key, HeadIntervals):
-            yield _Meeting(block=size, whole=True, mask=self.key.matrix)
-            return
         dtype, device = self.k.dtype, self.k.device
         rows = min(ROWS, size)
         own = block_diagonal(rows, 1, dtype, device)  # a step meets itself, without a decay

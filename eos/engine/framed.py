@@ -8,8 +8,10 @@ nothing decays, and chunks are joined by one factor, of half a chunk on either s
 
     ŷ = tril(ŝ êᵀ) î + ŝ m̂        m̂' = exp(a + a') ∘ (m̂ + êᵀ î)
 
-E lies within exp(±a), so a frame serves decays whose product over a chunk is not too small; others are the business of
-eos.engine.chunked. A reset is a mask: no score across it, no read of what was before it, no write that outlives it.
+E lies within exp(±a), so a frame serves decays whose product over a chunk is not too small. What is left in the frame
+is a factor of the scores, of the rows that read m̂, of the columns that outlive the chunk and of m̂ itself: of resets, 0
+or 1; of one decay a head that is too strong, or may not be looked at, all of it. Strong decays over K or V are the
+business of eos.engine.chunked.
 """
 
 from collections.abc import Iterator
@@ -20,7 +22,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from eos.engine.algorithm import Gradients
-from eos.engine.chunks import TINY, Chunks, decay_gradient, in_blocks, one_step_earlier
+from eos.engine.chunks import TINY, Chunks, HeadIntervals, decay_gradient, in_blocks, one_step_earlier
 from eos.engine.lower import Lowered
 
 #: The smallest log-decay of a whole chunk, over K and V together, that a frame serves. E is made in float64 and loses
@@ -61,19 +63,19 @@ class Side:
 
 @dataclass(frozen=True, kw_only=True)
 class Documents:
-    """Which steps of a chunk see each other where resets fall, as factors 0 or 1.
+    """What resets leave of a chunk, as factors 0 or 1, named as in :class:`eos.engine.chunks.HeadIntervals`.
 
     Arguments:
-        same: row and column lie in one document [B,1,N,C,C].
-        first: the row lies in the document that the chunk began in [B,1,N,C,1].
-        last: the column lies in the document that the chunk ends in [B,1,N,C,1].
-        through: one document fills the chunk [B,1,N,1,1].
+        matrix: row and column lie in one document [B,1,N,C,C].
+        right: the row lies in the document that the chunk began in [B,1,N,C,1].
+        left: the column lies in the document that the chunk ends in [B,1,N,C,1].
+        total: one document fills the chunk [B,1,N,1,1].
     """
 
-    same: Tensor
-    first: Tensor
-    last: Tensor
-    through: Tensor
+    matrix: Tensor
+    right: Tensor
+    left: Tensor
+    total: Tensor
 
     @classmethod
     def of(cls, reset: Tensor, dtype: torch.dtype) -> "Documents":
@@ -81,45 +83,56 @@ class Documents:
         index = reset.cumsum(-2)
         end = index[..., -1:, :]
         return cls(
-            same=(index == index.mT).to(dtype),
-            first=(index == 0).to(dtype),
-            last=(index == end).to(dtype),
-            through=(end == 0).to(dtype),
+            matrix=(index == index.mT).to(dtype),
+            right=(index == 0).to(dtype),
+            left=(index == end).to(dtype),
+            total=(end == 0).to(dtype),
         )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Frame:
-    """A window in the frames of its chunks: rows and columns [B,H,N,C,K], inputs and outputs [B,H,N,C,V]."""
+    """A window in the frames of its chunks: rows and columns [B,H,N,C,K], inputs and outputs [B,H,N,C,V].
+
+    ``rest`` is what stays of the decays in the frame: nothing, resets, or all of a strong decay a head.
+    """
 
     chunks: Chunks
     key: Side | None
     value: Side | None
-    documents: Documents | None
+    rest: Documents | HeadIntervals | None
     before: bool
 
     @classmethod
     def of(cls, x: Lowered, size: int) -> "Frame | None":
         """The frame of a window in chunks of at most ``size`` steps; None where a decay is too strong for any."""
-        if x.input.is_cuda:  # a look at the values would stall a GPU
-            return None
         chunks = Chunks.of(x, size)
         reset = None if x.reset is None else chunks.split_reset(x.reset)
-        logs: list[Tensor | None] = []
-        for log_decay in (x.over_key, x.over_value):
-            log = None if log_decay is None else chunks.split(log_decay.detach().expand(-1, chunks.steps, -1, -1))
-            logs.append(log if log is None or reset is None else log.masked_fill(reset, 0.0))
-        smallest = SMALLEST if any(log is not None and log.shape[-1] > 1 for log in logs) else chunks.size
-        while sum(_strongest(log, chunks.size) for log in logs if log is not None) < SPAN:
-            if chunks.size <= smallest:
+        key, value = (
+            None if log is None else chunks.split(log.detach().expand(-1, chunks.steps, -1, -1))
+            for log in (x.over_key, x.over_value)
+        )
+        looks = not x.input.is_cuda  # a look at the values would stall a GPU
+        if key is not None and key.shape[-1] == 1 and value is None:
+            if not looks or reset is not None or _strongest(key, chunks.size) < SPAN:
+                head = HeadIntervals(key, reset, before=x.before)
+                return cls(chunks=chunks, key=None, value=None, rest=head, before=x.before)
+            return cls(chunks=chunks, key=Side.of(key, before=x.before), value=None, rest=None, before=x.before)
+        if reset is not None:
+            key, value = (None if log is None else log.masked_fill(reset, 0.0) for log in (key, value))
+        logs = [log for log in (key, value) if log is not None]
+        if logs and not looks:
+            return None
+        while sum(_strongest(log, chunks.size) for log in logs) < SPAN:
+            if chunks.size <= SMALLEST:
                 return None
             chunks = replace(chunks, count=2 * chunks.count, size=chunks.size // 2)
-        blocks = (None if log is None else in_blocks(log, chunks.size).flatten(2, 3) for log in logs)
-        key, value = (None if log is None else Side.of(log, before=x.before) for log in blocks)
-        documents = None
-        if x.reset is not None:
-            documents = Documents.of(chunks.split_reset(x.reset), x.input.dtype)
-        return cls(chunks=chunks, key=key, value=value, documents=documents, before=x.before)
+        sides = (
+            None if log is None else Side.of(in_blocks(log, chunks.size).flatten(2, 3), before=x.before)
+            for log in (key, value)
+        )
+        rest = None if x.reset is None else Documents.of(chunks.split_reset(x.reset), x.input.dtype)
+        return cls(chunks=chunks, key=next(sides), value=next(sides), rest=rest, before=x.before)
 
     def forward(self, x: Lowered, memory: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
         """The reads [B,S,H,V] and the memory after the window."""
@@ -158,7 +171,7 @@ class Frame:
 
         over_key = over_value = None
         if _differentiable(x.over_key) or _differentiable(x.over_value):
-            memories = memories if self.documents is None else memories * self.documents.through
+            memories = memories if self.rest is None else memories * self.rest.total
             ends = memories.add_(writes).mul_(dmemories)  # m ∘ dm is the same in every frame
             over_key = self._decay_gradient(x, x.over_key, rows, drows, columns, dcolumns, ends.sum(-1))
             over_value = self._decay_gradient(x, x.over_value, outputs, ys, inputs, dinputs, ends.sum(-2))
@@ -186,14 +199,14 @@ class Frame:
         return self.chunks.join(x if side is None else x.div_(side.columns))
 
     def _seen(self, rows: Tensor) -> Tensor:
-        return rows if self.documents is None else rows * self.documents.first
+        return rows if self.rest is None else rows * self.rest.right
 
     def _kept(self, columns: Tensor) -> Tensor:
-        return columns if self.documents is None else columns * self.documents.last
+        return columns if self.rest is None else columns * self.rest.left
 
     def _scores(self, rows: Tensor, columns: Tensor) -> Tensor:
         scores = (rows @ columns.mT).tril_(-1 if self.before else 0)  # what lies above may be infinite
-        return scores if self.documents is None else scores.mul_(self.documents.same)
+        return scores if self.rest is None else scores.mul_(self.rest.matrix)
 
     def _carried(self, memory: Tensor, writes: Tensor, *, reverse: bool = False) -> tuple[Tensor, Tensor]:
         """m̂_{n+1} = join_{n+1} ∘ (m̂_n + writes_n) from m̂_0 = join_0 ∘ memory: those of all chunks, and the last.
@@ -201,22 +214,23 @@ class Frame:
         In reverse it is the adjoint, which takes every join from the other side.
         """
         out = torch.empty_like(writes)
-        through = [None] * self.chunks.count if self.documents is None else self.documents.through.unbind(2)
-        steps = list(zip(out.unbind(2), writes.unbind(2), through, strict=True))
+        totals = [None] * self.chunks.count if self.rest is None else self.rest.total.unbind(2)
+        steps = list(zip(out.unbind(2), writes.unbind(2), totals, strict=True))
         joins = list(self._joins())
         if reverse:
             steps.reverse()
             joins.reverse()
         torch.mul(memory, joins[0], out=steps[0][0])
         after = memory.new_empty(memory.shape)
-        for (held, write, whole), join, place in zip(
+        for (held, write, total), join, place in zip(
             steps, joins[1:], [*(step[0] for step in steps[1:]), after], strict=True
         ):
-            if whole is None:
+            if total is None:
                 torch.add(held, write, out=place)
             else:
-                torch.addcmul(write, held, whole, out=place)
-            place.mul_(join)
+                torch.addcmul(write, held, total, out=place)
+            if isinstance(join, Tensor):
+                place.mul_(join)
         shrunk = functional.hardshrink(out, TINY[out.dtype])
         return shrunk, functional.hardshrink(after, TINY[out.dtype])
 

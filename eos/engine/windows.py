@@ -62,10 +62,18 @@ class Run:
         """Whether every window sees all of a tensor."""
         return self.axes[index][0] != "B" or tensor.shape[1] == 1
 
-    def zeros(self, index: int, tensor: Tensor) -> Tensor:
-        """Room for a gradient: float32 or wider where windows add up, which bfloat16 would round away."""
-        dtype = torch.promote_types(tensor.dtype, torch.float32) if self.shared(index, tensor) else tensor.dtype
-        return torch.zeros_like(tensor, dtype=dtype)
+    def gathered(
+        self, index: int, total: Tensor | None, tensor: Tensor, gradient: Tensor, start: int, stop: int
+    ) -> Tensor:
+        """``total``, the gradient of a tensor as far as it is known, with that of one window."""
+        if stop - start == self.record.sizes["T"]:
+            return gradient
+        if self.shared(index, tensor):  # windows add up, in float32 or wider: bfloat16 would round them away
+            gradient = gradient.to(torch.promote_types(tensor.dtype, torch.float32))
+            return gradient if total is None else total + gradient
+        total = torch.empty_like(tensor) if total is None else total
+        self.part(index, total, start, stop).copy_(gradient)
+        return total
 
     def window(self, tensors: list[Tensor], start: int, stop: int) -> Recurrence:
         """The record of one window, of the tensors of :meth:`part`, without a memory."""
@@ -125,7 +133,7 @@ class _Windows(torch.autograd.Function):
         dys, (dvalue, dscale, dtrace) = grads[:reads], grads[reads:]
         dvalue = torch.zeros_like(values[-1]) if dvalue is None else dvalue
         needed = ctx.needs_input_grad[3:]
-        totals = [run.zeros(j, t) if need else None for j, (t, need) in enumerate(zip(tensors, needed, strict=True))]
+        totals: list[Tensor | None] = [None] * count
         for index in reversed(range(len(windows))):
             start, stop = windows[index]
             leaves = [
@@ -150,9 +158,9 @@ class _Windows(torch.autograd.Function):
                 outs, douts = zip(*kept, strict=True)
                 dleaves = torch.autograd.grad(outs, wanted, douts, allow_unused=True, materialize_grads=True)
             queue = iter(dleaves)
-            for j, total in enumerate(totals):
-                if total is not None:
-                    run.part(j, total, start, stop).add_(next(queue))
+            for j, leaf in enumerate(leaves):
+                if leaf.requires_grad:
+                    totals[j] = run.gathered(j, totals[j], tensors[j], next(queue), start, stop)
             dvalue, dscale = dvalue_before, None if before is None else next(queue)
         found = (None if d is None else d.to(t.dtype) for d, t in zip(totals, tensors, strict=True))
         return (None, dvalue, dscale, *found)
