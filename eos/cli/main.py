@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import click
 
+from eos.cli.allocator import keep_freed_memory
 from eos.cli.group import CommandGroup, plugins_option
 from eos.errors import EOSError
 
@@ -63,6 +64,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     0 is success, 2 anything that a user can mend (one clear line on stderr), 130 an interrupt.
     """
     settings = Settings()
+    if arguments is None:  # the process is ours
+        keep_freed_memory()
     try:
         status = group.main(arguments, prog_name="eos", standalone_mode=False, obj=settings)
     except click.exceptions.Abort:

@@ -104,7 +104,8 @@ class _Windows(torch.autograd.Function):
             window = run.window([run.part(j, t, start, stop) for j, t in enumerate(tensors)], start, stop)
             x = lower(window, scales[-1], value.dtype)
             outputs, value = run.algorithm.forward(x, value)
-            value = value if x.turn is None else turn_memory(value, x.turn)
+            # a copy: a view of all the window's memories would keep them alive
+            value = value.clone() if x.turn is None else turn_memory(value, x.turn)
             values.append(value)
             scales.append(x.log_scale)
             for y, output in zip(ys, outputs, strict=True):
