@@ -22,7 +22,16 @@ from torch import Tensor
 from torch.nn import functional
 
 from eos.engine.algorithm import Gradients
-from eos.engine.chunks import TINY, Chunks, HeadIntervals, decay_gradient, in_blocks, one_step_earlier
+from eos.engine.chunks import (
+    NEGLIGIBLE,
+    TINY,
+    Chunks,
+    HeadIntervals,
+    decay_gradient,
+    exp_decay,
+    in_blocks,
+    one_step_earlier,
+)
 from eos.engine.lower import Lowered
 
 #: The smallest log-decay of a whole chunk, over K and V together, that a frame serves. E is made in float64 and loses
@@ -40,25 +49,31 @@ class Side:
         rows: E at the steps that a read sees [1|B,1|H,N,C,X]: of the step before, where reads are before.
         columns: E at the steps of the writes [1|B,1|H,N,C,X].
         join: exp(a + a') before every chunk and after the last [1|B,1|H,N+1,X], with a = 0 outside the window.
+        joins: for one decay a head, the products of join from one chunk to a later one [1|B,1|H,N+1,N+1].
     """
 
     rows: Tensor
     columns: Tensor
     join: Tensor
+    joins: Tensor | None
 
     @classmethod
     def of(cls, log_decay: Tensor, *, before: bool) -> "Side":
         """The factors of a log-decay in chunks [1|B,1|H,N,C,X]."""
         dtype = log_decay.dtype
-        half = log_decay.sum(-2, dtype=torch.float64) / 2
+        anchor = log_decay.sum(-2).double() / 2  # any number near the half serves, if it is the same everywhere
         logs = log_decay.to(torch.float64, copy=True)
-        logs[..., 0, :] -= half
+        logs[..., 0, :] -= anchor
         logs.cumsum_(-2)
+        into, out_of = (functional.pad(x, (0, 0, *side)) for x, side in ((anchor, (0, 1)), (logs[..., -1, :], (1, 0))))
+        join = into + out_of
+        joins = None
+        if log_decay.shape[-1] == 1:
+            passed = join.cumsum(-2)
+            joins = exp_decay((passed - (passed - join).mT).to(dtype), NEGLIGIBLE[dtype]).tril_()
         rows = (logs - log_decay).exp_().to(dtype) if before else None
         columns = logs.exp_().to(dtype)
-        ends = functional.pad(half, (0, 0, 1, 1))
-        join = (ends[..., 1:, :] + ends[..., :-1, :]).exp_().to(dtype)
-        return cls(rows=columns if rows is None else rows, columns=columns, join=join)
+        return cls(rows=columns if rows is None else rows, columns=columns, join=join.exp_().to(dtype), joins=joins)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -216,6 +231,9 @@ class Frame:
         In reverse it is the adjoint, which takes every join from the other side.
         """
         out = torch.empty_like(writes)
+        if self.key is not None and self.key.joins is not None and self.value is None:
+            after = _by_head(memory, writes, self.key.joins, out, reverse=reverse)
+            return out, functional.hardshrink(after, TINY[out.dtype])
         totals = [None] * self.chunks.count if self.rest is None else self.rest.total.unbind(2)
         steps = list(zip(out.unbind(2), writes.unbind(2), totals, strict=True))
         joins = list(self._joins())
@@ -259,6 +277,21 @@ class Frame:
         read = sum(products[1:], products[0])
         read = one_step_earlier(read) if self.before else read
         return decay_gradient(self.chunks, x, log_decay, read, columns * dcolumns, ends)
+
+
+def _by_head(memory: Tensor, writes: Tensor, joins: Tensor, out: Tensor, *, reverse: bool) -> Tensor:
+    """The same as one matrix product over the chunks, into ``out``; returns the last memory."""
+    batch, heads, count = writes.shape[:3]
+    joins = joins.expand(batch, heads, -1, -1)
+    # joins[n, m] leads from write m − 1, or from the memory before all, to what chunk n finds; its transpose leads back
+    if reverse:
+        start, steps, end, last = joins[..., -1, 1:], joins[..., :-1, 1:].mT, 0, joins[..., 0, 0]
+    else:
+        start, steps, end, last = joins[..., :-1, 0], joins[..., :-1, 1:], -1, joins[..., -1, -1]
+    torch.mul(start[..., None, None], memory[:, :, None], out=out)
+    flat = out.view(batch * heads, count, -1)
+    flat.baddbmm_(steps.reshape(batch * heads, count, count), writes.view(batch * heads, count, -1))
+    return (out[:, :, end] + writes[:, :, end]).mul_(last[..., None, None])
 
 
 def _strongest(log_decay: Tensor, size: int) -> float:
