@@ -29,7 +29,7 @@ def checks() -> Iterator[Check]:
             bound=bound,
             detail=_milliseconds(times),
         )
-    for length, rounds in ((SHORT, 9), (LONG, 3)):
+    for length, rounds in ((SHORT, 15), (LONG, 5)):
         samples = {kind: sample(kind, length) for kind in AGAINST_SOFTMAX}
         forward = side_by_side(
             {**{kind: _forward(it) for kind, it in samples.items()}, "softmax": _softmax(length, backward=False)},

@@ -1,6 +1,9 @@
 """What the memory is made of: its dtype, its empty value, and when a number counts as zero."""
 
+from collections.abc import Iterable
+
 import torch
+from torch import Tensor
 
 from eos.record import Memory, Recurrence, parts
 
@@ -11,8 +14,12 @@ EMPTY_LOG_SCALE = -1e30
 
 def state_dtype(record: Recurrence) -> torch.dtype:
     """float32, or float64 where any part of the record is float64: memory is never narrower than float32."""
-    double = any(tensor.dtype == torch.float64 for _, _, tensor in parts(record))
-    return torch.float64 if double else torch.float32
+    return dtype_over(tensor for _, _, tensor in parts(record))
+
+
+def dtype_over(tensors: Iterable[Tensor]) -> torch.dtype:
+    """The same of all tensors of a record."""
+    return torch.float64 if any(tensor.dtype == torch.float64 for tensor in tensors) else torch.float32
 
 
 def memory_before(record: Recurrence) -> Memory:

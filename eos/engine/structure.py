@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from eos.engine.state import state_dtype
+from eos.engine.state import dtype_over
 from eos.record import Convolution, Recurrence, parts
 
 
@@ -78,7 +78,8 @@ def structure_of(record: Recurrence | Convolution) -> Structure:
         )
     names, varying, per_channel = set(), set(), set()
     gate_over_both = phase_over_value = decay_over_key = False
-    for label, axes, tensor in parts(record):
+    listed = list(parts(record))
+    for label, axes, tensor in listed:
         name = label.partition("[")[0].partition(".")[0]
         names.add(name)
         if axes[0] == "B" and (tensor.shape[0] > 1 or (name != "memory" and tensor.shape[1] > 1)):
@@ -105,7 +106,7 @@ def structure_of(record: Recurrence | Convolution) -> Structure:
         reads=len(record.reads),
         substeps=record.substeps,
         read=record.read,
-        dtype=str(state_dtype(record)),
+        dtype=str(dtype_over(tensor for _, _, tensor in listed)),
         device=record.expand.device.type,
     )
 
