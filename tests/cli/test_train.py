@@ -52,9 +52,9 @@ def start(*arguments: str) -> "subprocess.Popen[str]":
     return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2], env=one_thread)
 
 
-def wait_for(path: Path, process: "subprocess.Popen[str]") -> None:
+def wait_for(path: Path, process: "subprocess.Popen[str]", *, lines: int = 0) -> None:
     until = time.monotonic() + 120
-    while not path.exists():
+    while not path.exists() or len(path.read_text().splitlines()) < lines:
         assert process.poll() is None, process.communicate()[1]
         assert time.monotonic() < until, f"{path} did not appear"
         time.sleep(0.01)
@@ -158,9 +158,8 @@ def test_interrupted_run_says_how_to_go_on_and_does(
 
 def test_second_interrupt_ends_the_run_at_once(small: list[str], tmp_path: Path) -> None:
     path = tmp_path / "run"
-    process = start(*small, f"run={path}", "rows=20000", "steps=10000")
-    wait_for(path / "run.json", process)
-    time.sleep(2)
+    process = start(*small, f"run={path}", "rows=20000", "accumulate=100", "log_every=1", "steps=10000")
+    wait_for(path / "metrics.csv", process, lines=2)  # the second step has begun, and takes seconds
     process.send_signal(signal.SIGINT)
     time.sleep(0.1)
     process.send_signal(signal.SIGINT)
