@@ -13,7 +13,7 @@ from eos.compose import build
 TOKENS = 32768
 LENGTHS = (256, 512, 1024, 2048, 4096, 8192, 16384, 32768)
 #: Rounds over all lengths; softmax is there to be seen, not held to a bound.
-ROUNDS = {"retnet": 7, "llama": 2}
+ROUNDS = {"retnet": 5, "llama": 1}
 SIZES = ("layers=2", "width=128")
 
 
