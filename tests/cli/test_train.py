@@ -54,7 +54,7 @@ def start(*arguments: str) -> "subprocess.Popen[str]":
 
 def wait_for(path: Path, process: "subprocess.Popen[str]", *, lines: int = 0) -> None:
     until = time.monotonic() + 120
-    while not path.exists() or len(path.read_text().splitlines()) < lines:
+    while not path.exists() or path.read_bytes().count(b"\n") < lines:
         assert process.poll() is None, process.communicate()[1]
         assert time.monotonic() < until, f"{path} did not appear"
         time.sleep(0.01)
