@@ -14,6 +14,7 @@ or 1; of one decay a head that is too strong, or may not be looked at, all of it
 business of eos.engine.chunked.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -70,7 +71,8 @@ class Side:
         joins = None
         if log_decay.shape[-1] == 1:
             passed = join.cumsum(-2)
-            joins = exp_decay((passed - (passed - join).mT).to(dtype), NEGLIGIBLE[dtype]).tril_()
+            # half a chunk on either side is of the frames, not of the decay: what is negligible lies further down
+            joins = exp_decay((passed - (passed - join).mT).to(dtype), NEGLIGIBLE[dtype] * math.exp(SPAN)).tril_()
         rows = (logs - log_decay).exp_().to(dtype) if before else None
         columns = logs.exp_().to(dtype)
         return cls(rows=columns if rows is None else rows, columns=columns, join=join.exp_().to(dtype), joins=joins)
