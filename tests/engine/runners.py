@@ -1,5 +1,6 @@
 """Every algorithm in small sizes, so that short records hit several windows, several chunks and partial last ones."""
 
+from collections.abc import Iterator
 from functools import lru_cache
 
 from torch import Tensor
@@ -32,6 +33,7 @@ def windows(algorithm: AbstractAlgorithm, length: int) -> Runner:
 
 #: By algorithm: as it is planned, and in sizes of its own.
 RUNNERS: dict[str, dict[str, Runner]] = {
+    "sequential": {"planned": scanned("sequential")},
     "chunked": {
         "planned": scanned("chunked"),
         "chunks of 8": windows(Chunked(size=8), 16),
@@ -62,6 +64,14 @@ def runnable(record: Recurrence) -> list[str]:
             continue
         found.append(name)
     return found
+
+
+def in_turn() -> Iterator[tuple[str, str, str]]:
+    """Every record with every algorithm that serves it, in sizes that go round."""
+    for turn, name in enumerate(CASES):
+        for algorithm in ("sequential", *runnable(build(CASES[name], length=2))):
+            sizes = list(RUNNERS[algorithm])
+            yield name, algorithm, sizes[turn % len(sizes)]
 
 
 @lru_cache(maxsize=64)

@@ -1,6 +1,5 @@
 """What dtype everything has, and how near narrow activations stay to float64."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
@@ -9,24 +8,17 @@ import torch
 import eos
 from eos.record import Memory, Recurrence, Transition, map_parts
 from tests.compare import Outputs, assert_close, outcome, relative_error, scanned
-from tests.engine.runners import RUNNERS, runnable
+from tests.engine.runners import RUNNERS, in_turn, runnable
 from tests.records import CASES, build, cast, leaves
 from tests.tolerances import BFLOAT16, FLOAT32_SHORT
 
 LENGTH = 65
 
 
-def combinations() -> Iterator[tuple[str, str, str]]:
-    for turn, name in enumerate(CASES):
-        for algorithm in ("sequential", *runnable(build(CASES[name], length=2))):
-            sizes = list(RUNNERS.get(algorithm, {"planned": None}))
-            yield name, algorithm, sizes[turn % len(sizes)]
-
-
-@pytest.mark.parametrize(("name", "algorithm", "sizes"), list(combinations()))
+@pytest.mark.parametrize(("name", "algorithm", "sizes"), list(in_turn()))
 def test_bfloat16_stays_near_float64(name: str, algorithm: str, sizes: str) -> None:
     """The reference is given the same rounded numbers."""
-    run = scanned(algorithm) if algorithm == "sequential" else RUNNERS[algorithm][sizes]
+    run = RUNNERS[algorithm][sizes]
     record = cast(build(CASES[name], length=LENGTH), torch.bfloat16)
     ys, memory, trace = run(record)
     assert {y.dtype for y in ys} == {torch.bfloat16}
@@ -40,7 +32,7 @@ def test_bfloat16_stays_near_float64(name: str, algorithm: str, sizes: str) -> N
     assert_close(got, want, BFLOAT16)
 
 
-@pytest.mark.parametrize(("name", "algorithm", "sizes"), [c for c in combinations() if c[1] != "sequential"])
+@pytest.mark.parametrize(("name", "algorithm", "sizes"), [c for c in in_turn() if c[1] != "sequential"])
 def test_float32_stays_near_float64(name: str, algorithm: str, sizes: str) -> None:
     record = cast(build(CASES[name], length=LENGTH), torch.float32)
     want = outcome(cast(record, torch.float64), scanned("sequential"), rounded=torch.float32)

@@ -1,6 +1,5 @@
 """What holds for every record, whatever runs it: continuing, causality, packing, and gradients of any loss."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from itertools import pairwise
 
@@ -12,7 +11,7 @@ import eos
 from eos.errors import RecordError
 from eos.record import Memory, Recurrence, map_parts, parts
 from tests.compare import Outputs, Runner, assert_close, outcome, scanned
-from tests.engine.runners import RUNNERS, runnable
+from tests.engine.runners import RUNNERS, in_turn, runnable
 from tests.records import CASES, build, cut, leaves
 from tests.tolerances import EXACT
 
@@ -76,21 +75,14 @@ def test_packed_equals_separate(name: str, at_start: bool) -> None:
     assert_close(outcome(packed, scanned()), outcome(record, in_pieces(scanned(), cuts, forget=True)), EXACT)
 
 
-def suffixes() -> Iterator[tuple[str, str, str]]:
-    for turn, name in enumerate(CASES):
-        for algorithm in ("sequential", *runnable(build(CASES[name], length=2))):
-            sizes = list(RUNNERS.get(algorithm, {"planned": None}))
-            yield name, algorithm, sizes[turn % len(sizes)]
-
-
-@pytest.mark.parametrize(("name", "algorithm", "sizes"), list(suffixes()))
+@pytest.mark.parametrize(("name", "algorithm", "sizes"), list(in_turn()))
 def test_what_comes_later_changes_nothing_before(name: str, algorithm: str, sizes: str) -> None:
     """Every part is drawn anew from step t on; reads before t are as they were."""
     at = 11
     record, other = (build(CASES[name], length=LENGTH, seed=seed) for seed in (0, 1))
     drawn = iter(own(other))
     mixed = map_parts(record, lambda part, axes, tensor: redrawn(at, record.substeps, axes, tensor, next(drawn)))
-    run = scanned("sequential") if algorithm == "sequential" else RUNNERS[algorithm][sizes]
+    run = RUNNERS[algorithm][sizes]
     (before, _, _), (after, _, _) = run(record), run(mixed)
     got, want = ({f"y[{j}]": y[:, :at] for j, y in enumerate(ys)} for ys in (after, before))
     assert_close(got, want, EXACT)
