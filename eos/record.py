@@ -3,9 +3,8 @@
     m_t = o_t ∘ R(phase_t) m_{t-1} + a_t (b_tᵀ m_{t-1}) + (gate_t ∘ e_t) i_tᵀ        y_t = m_tᵀ s_t
 
 Axes, everywhere, in this order: B batch, T time, H heads, K expand, V value. A size-1 axis means "shared" and is
-broadcast by stride. In the tables of axes below, P is the axis of decays over K (K/2 where there is a phase, K
-elsewhere), Q = K/2 the axis of phases, S = substeps · T the axis of micro-steps, G groups of heads (H % G == 0).
-Records check shapes and dtypes, never values: a look at a value would stall a GPU.
+broadcast by stride; eos.axes has the axes of every part. Records check shapes and dtypes, never values: a look at a
+value would stall a GPU.
 """
 
 from collections.abc import Callable, Iterator
@@ -15,9 +14,9 @@ from typing import Any, Literal, TypeVar
 import torch
 from torch import Tensor
 
+from eos.axes import AXES, Axes, Part, Sizes, check_float, layout_of, shape_of
 from eos.errors import RecordError
 
-Axes = tuple[str, ...]
 Change = Callable[[str, Axes, Tensor], Tensor]
 Link = Literal["identity", "log_sigmoid"]
 Stabilise = Literal["sum", "max"]
@@ -25,29 +24,6 @@ Read = Literal["after", "before"]
 
 #: Log-decays are floored here: exp(-88) is the last normal float32 above zero.
 LOG_FLOOR = -88.0
-
-TRANSITION_AXES: dict[str, tuple[Axes, ...]] = {
-    "head": (("B", "T", "H"),),
-    "key": (("B", "T", "H", "P"),),
-    "value": (("B", "T", "H", "V"),),
-    "rate": (("H", "P", "V"),),
-    "phase_rate": (("H", "Q", "V"),),
-    "step": (("B", "T", "H", "P", "V"),),
-    "phase": (("B", "T", "H", "Q"), ("B", "T", "H", "Q", "V")),
-    "erase": (("B", "S", "H", "K"),),
-    "gate": (("B", "S", "H", "K", "V"),),
-    "log_gate": (("B", "S", "H", "P"),),
-}
-RECURRENCE_AXES: dict[str, tuple[Axes, ...]] = {
-    "input": (("B", "S", "H", "V"),),
-    "expand": (("B", "S", "G", "K"), ("B", "S", "G", "K", "V")),
-    "shrink": (("B", "T", "G", "K"), ("B", "T", "G", "K", "V")),
-    "reset": (("B", "T"),),
-}
-MEMORY_AXES: dict[str, tuple[Axes, ...]] = {
-    "value": (("B", "H", "K", "V"),),
-    "log_scale": (("B", "H", "P"),),
-}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -106,7 +82,7 @@ class Transition:
             raise RecordError(f"log_gate cannot stand with {over_v}: its normaliser has no V axis")
         if self.erase is not None and self.log_gate is not None:
             raise RecordError("log_gate cannot stand with erase: the normaliser of an erased memory is not a sum")
-        _Sizes.of(self)
+        _tied_sizes(self)
 
     @property
     def terms(self) -> list[tuple[Tensor | None, Tensor | None, Tensor]]:
@@ -144,7 +120,7 @@ class Memory:
                 continue
             if tensor.dtype not in (torch.float32, torch.float64):
                 raise RecordError(f"memory.{name} must be float32 or wider, got {tensor.dtype}")
-            _layout(f"memory.{name}", tensor, MEMORY_AXES[name])
+            layout_of(f"memory.{name}", tensor, AXES["Memory"][name])
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -213,31 +189,31 @@ class Convolution:
     def __post_init__(self) -> None:
         if self.input.dim() != 4 or self.response.dim() != 3:
             raise RecordError(
-                f"a convolution takes input [B,T,H,V] and response [H,V,T], got {_shape(self.input)} and "
-                f"{_shape(self.response)}"
+                f"a convolution takes input [B,T,H,V] and response [H,V,T], got {shape_of(self.input)} and "
+                f"{shape_of(self.response)}"
             )
         _, length, heads, value = self.input.shape
         lags = length if self.causal else 2 * length - 1
         right = all(got in (1, want) for got, want in zip(self.response.shape[:2], (heads, value), strict=True))
         if not right or self.response.shape[2] != lags:
-            raise RecordError(f"response must be [H|1,V|1,lags] = {[heads, value, lags]}, got {_shape(self.response)}")
-        _check_float("input", self.input)
-        _check_float("response", self.response)
+            raise RecordError(
+                f"response must be [H|1,V|1,lags] = {[heads, value, lags]}, got {shape_of(self.response)}"
+            )
+        check_float("input", self.input)
+        check_float("response", self.response)
 
 
-Part = tuple[str, Axes, Tensor]
 R = TypeVar("R", Transition, Recurrence)
 
 
 def parts(record: Transition | Recurrence | Memory) -> Iterator[Part]:
     """Every tensor of a record with its name and its axes, in the order of the fields."""
-    table = {Transition: TRANSITION_AXES, Recurrence: RECURRENCE_AXES, Memory: MEMORY_AXES}[type(record)]
-    for name, layouts in table.items():
+    for name, layouts in AXES[type(record).__name__].items():
         held = getattr(record, name)
         for index, tensor in enumerate(held) if isinstance(held, tuple) else ((None, held),):
             if tensor is not None:
                 label = name if index is None else f"{name}[{index}]"
-                yield label, _layout(label, tensor, layouts), tensor
+                yield label, layout_of(label, tensor, layouts), tensor
     if isinstance(record, Recurrence):
         yield from parts(record.transition)
         if record.memory is not None:
@@ -246,14 +222,13 @@ def parts(record: Transition | Recurrence | Memory) -> Iterator[Part]:
 
 def map_parts(record: R, change: Change) -> R:
     """The same record with every tensor changed; shapes are trusted, not checked again. Memory is left as it is."""
-    table = {Transition: TRANSITION_AXES, Recurrence: RECURRENCE_AXES}[type(record)]
     mapped: Any = object.__new__(type(record))
     for held in fields(record):
         object.__setattr__(mapped, held.name, getattr(record, held.name))
-    for name, layouts in table.items():
+    for name, layouts in AXES[type(record).__name__].items():
         tensors = getattr(record, name)
         changed = tuple(
-            None if tensor is None else change(name, _layout(name, tensor, layouts), tensor)
+            None if tensor is None else change(name, layout_of(name, tensor, layouts), tensor)
             for tensor in (tensors if isinstance(tensors, tuple) else (tensors,))
         )
         object.__setattr__(mapped, name, changed if isinstance(tensors, tuple) else changed[0])
@@ -289,7 +264,7 @@ def _product(left: Transition, right: Transition) -> Transition:
     """left ∘ right. (D_l R_l + a_l b_lᵀ)(D_r R_r + a_r b_rᵀ) with at most one erase among them."""
     if left.erase is not None and right.erase is not None:
         raise RecordError("two erases do not multiply to one of rank one; use substeps, one erase a micro-step")
-    sizes = _Sizes.of(left, right)
+    sizes = _tied_sizes(left, right)
     first, second = left.terms, right.terms
     rated = [t for t in (left, right) if t.rate is not None]
     if len(rated) == 2 and (left.link, left.tau) != (right.link, right.tau):
@@ -319,7 +294,7 @@ def _product(left: Transition, right: Transition) -> Transition:
     )
 
 
-def _product_erase(left: Transition, right: Transition, sizes: "_Sizes") -> tuple[Tensor, Tensor] | None:
+def _product_erase(left: Transition, right: Transition, sizes: Sizes) -> tuple[Tensor, Tensor] | None:
     """A diagonal listed before an erase acts on a; one listed after acts on b by its transpose."""
     if left.erase is None and right.erase is None:
         return None
@@ -378,87 +353,14 @@ def _check_choice(name: str, got: object, allowed: tuple[object, ...]) -> None:
         raise RecordError(f"{name} must be one of {', '.join(map(repr, allowed))}, got {got!r}")
 
 
-def _check_float(name: str, tensor: Tensor) -> None:
-    if not tensor.is_floating_point():
-        raise RecordError(f"{name} must be floating point, got {tensor.dtype}")
-
-
-def _shape(tensor: Tensor) -> list[int]:
-    return list(tensor.shape)
-
-
-def _layout(name: str, tensor: Tensor, layouts: tuple[Axes, ...]) -> Axes:
-    for axes in layouts:
-        if tensor.dim() == len(axes):
-            return axes
-    wanted = " or ".join(f"[{','.join(axes)}]" for axes in layouts)
-    raise RecordError(f"{name} must be {wanted}, got {tensor.dim()} axes: {_shape(tensor)}")
-
-
-class _Sizes:
-    """Collects the size of every axis from a record's parts and names the part that disagrees."""
-
-    def __init__(self) -> None:
-        self.found: dict[str, tuple[int, str]] = {}
-        self.device: torch.device | None = None
-
-    @classmethod
-    def of(cls, *transitions: Transition) -> "_Sizes":
-        """The sizes that these transitions agree on."""
-        sizes = cls()
-        for transition in transitions:
-            sizes.add_all(transition)
-        sizes.check_tied()
-        return sizes
-
-    def add_all(self, record: Transition | Recurrence) -> None:
-        for name, axes, tensor in parts(record):
-            if name != "reset":
-                _check_float(name, tensor)
-            if self.device is not None and tensor.device != self.device:
-                raise RecordError(f"{name} is on {tensor.device}, the parts before it on {self.device}")
-            self.device = tensor.device
-            for axis, size in zip(axes, tensor.shape, strict=True):
-                known, by = self.found.get(axis, (1, name))
-                if size != 1 and known != 1 and size != known and axis != "G":
-                    wanted = f"[{','.join(axes)}] with {axis} = {known} (as {by} has it) or 1"
-                    raise RecordError(f"{name} must be {wanted}, got {_shape(tensor)}")
-                if size == 0:
-                    raise RecordError(f"{name} has an empty axis {axis}: {_shape(tensor)}")
-                if size > known:
-                    self.found[axis] = (size, name)
-                else:
-                    self.found.setdefault(axis, (known, by))
-
-    def check_tied(self) -> None:
-        """Phases turn pairs, and what commutes with them over K has an entry a pair."""
-        (pairs, turning), (entries, decaying), (key, by) = (self.found.get(axis, (1, "")) for axis in "QPK")
-        if pairs > 1 and entries not in (1, pairs):
-            raise RecordError(
-                f"{turning} has {pairs} pairs and {decaying} {entries} entries, which do not commute: the latter "
-                f"must be tied in pairs (K/2 = {pairs} entries) or shared by all"
-            )
-        if key > 1 and pairs > 1 and key != 2 * pairs:
-            raise RecordError(f"{by} has K = {key} and {turning} {pairs} pairs; there must be K/2, or one")
-        if key > 1 and entries > 1 and key not in (entries, 2 * entries):
-            raise RecordError(f"{by} has K = {key} and {decaying} {entries} entries over K; there must be K or 1")
-
-    def size(self, axis: str) -> int:
-        return self.found.get(axis, (1, ""))[0]
-
-    def tie(self, axis: str, other: str, times: int, why: str) -> int:
-        """The size of ``axis`` = times · size of ``other``, from whichever is known."""
-        (big, by), (small, small_by) = self.found.get(axis, (1, "")), self.found.get(other, (1, ""))
-        if small == 1:
-            small, small_by = (big // times, by) if big % times == 0 else (small, by)
-        if big not in (1, times * small):
-            raise RecordError(f"{by or axis} has {axis} = {big} and {small_by} has {other} = {small}; {why}")
-        return times * small if times * small > 1 else big
+def _tied_sizes(*transitions: Transition) -> Sizes:
+    sizes = Sizes(part for transition in transitions for part in parts(transition))
+    sizes.check_tied()
+    return sizes
 
 
 def _sizes(record: Recurrence) -> dict[str, int]:
-    found = _Sizes()
-    found.add_all(record)
+    found = Sizes(parts(record))
     n = record.substeps
     steps = found.size("S")
     length = found.size("T")
@@ -480,16 +382,3 @@ def _sizes(record: Recurrence) -> dict[str, int]:
         if "G" in axes and heads % tensor.shape[2]:
             raise RecordError(f"{name} has {tensor.shape[2]} heads; H = {heads} must be a multiple of them")
     return {"B": found.size("B"), "T": length, "H": heads, "K": key, "V": found.size("V")}
-
-
-__all__ = [
-    "LOG_FLOOR",
-    "Convolution",
-    "Memory",
-    "Recurrence",
-    "Transition",
-    "map_parts",
-    "parts",
-    "parts_over_value",
-    "rotate",
-]

@@ -12,11 +12,12 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from eos.axes import Axes
 from eos.engine.algorithm import AbstractAlgorithm, flat
 from eos.engine.lower import Lowered, lower
 from eos.engine.sequential import turn_memory
 from eos.engine.state import memory_before, output_dtype
-from eos.record import Axes, Memory, Recurrence, map_parts, parts
+from eos.record import Memory, Recurrence, map_parts, parts
 
 
 def run_windows(
