@@ -165,6 +165,7 @@ import click, signal, os
 from eos.cli.main import group, main
 @group.command("wait")
 def wait():
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job begins with SIGINT ignored
     os.kill(os.getpid(), signal.SIGINT)
 group.get_command = lambda ctx, name: wait
 group.list_commands = lambda ctx: ["wait"]
