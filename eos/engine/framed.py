@@ -59,23 +59,20 @@ class Side:
     joins: Tensor | None
 
     @classmethod
-    def of(cls, log_decay: Tensor, *, before: bool) -> "Side":
-        """The factors of a log-decay in chunks [1|B,1|H,N,C,X]."""
-        dtype = log_decay.dtype
-        anchor = log_decay.sum(-2).double() / 2  # any number near the half serves, if it is the same everywhere
-        logs = log_decay.to(torch.float64, copy=True)
-        logs[..., 0, :] -= anchor
-        logs.cumsum_(-2)
-        into, out_of = (functional.pad(x, (0, 0, *side)) for x, side in ((anchor, (0, 1)), (logs[..., -1, :], (1, 0))))
+    def of(cls, sums: Tensor, dtype: torch.dtype, *, before: bool) -> "Side":
+        """The factors of log-decays summed from the start of their chunk, float64 [1|B,1|H,N,C,X], used up here."""
+        anchor = sums[..., -1, :] / 2
+        into, out_of = (functional.pad(x, (0, 0, *side)) for x, side in ((anchor, (0, 1)), (anchor, (1, 0))))
         join = into + out_of
         joins = None
-        if log_decay.shape[-1] == 1:
+        if sums.shape[-1] == 1:
             passed = join.cumsum(-2)
             # half a chunk on either side is of the frames, not of the decay: what is negligible lies further down
             joins = exp_decay((passed - (passed - join).mT).to(dtype), NEGLIGIBLE[dtype] * math.exp(SPAN)).tril_()
-        rows = (logs - log_decay).exp_().to(dtype) if before else None
-        columns = logs.exp_().to(dtype)
-        return cls(rows=columns if rows is None else rows, columns=columns, join=join.exp_().to(dtype), joins=joins)
+        start = anchor[..., None, :].neg().exp_()
+        columns = torch.mul(sums.exp_(), start, out=sums.new_empty(sums.shape, dtype=dtype))
+        rows = torch.cat([start.to(dtype), columns[..., :-1, :]], -2) if before else columns
+        return cls(rows=rows, columns=columns, join=join.exp_().to(dtype), joins=joins)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,31 +122,27 @@ class Frame:
         """The frame of a window in chunks of at most ``size`` steps; None where a decay is too strong for any."""
         chunks = Chunks.of(x, size)
         reset = None if x.reset is None else chunks.split_reset(x.reset)
-        key, value = (
-            None if log is None else chunks.split(log.detach().expand(-1, chunks.steps, -1, -1))
+        logs = [
+            None if log is None else chunks.view(log.detach().expand(-1, chunks.steps, -1, -1))
             for log in (x.over_key, x.over_value)
-        )
+        ]
         looks = not x.input.is_cuda  # a look at the values would stall a GPU
-        if key is not None and key.shape[-1] == 1 and value is None:
-            if not looks or reset is not None or _strongest(key, chunks.size) < SPAN:
-                head = HeadIntervals(key, reset, before=x.before)
+        if logs[0] is not None and logs[0].shape[-1] == 1 and logs[1] is None:
+            if not looks or reset is not None or logs[0].sum(-2).min() < SPAN:
+                head = HeadIntervals(logs[0], reset, before=x.before)
                 return cls(chunks=chunks, key=None, value=None, rest=head, before=x.before)
-            return cls(chunks=chunks, key=Side.of(key, before=x.before), value=None, rest=None, before=x.before)
-        if reset is not None:
-            key, value = (None if log is None else log.masked_fill(reset, 0.0) for log in (key, value))
-        logs = [log for log in (key, value) if log is not None]
-        if logs and not looks:
+        elif not looks and any(log is not None for log in logs):
             return None
-        while sum(_strongest(log, chunks.size) for log in logs) < SPAN:
+        sums = [None if log is None else _summed(log, reset) for log in logs]
+        while sum(s[..., -1, :].min().item() for s in sums if s is not None) < SPAN:
             if chunks.size <= SMALLEST:
                 return None
             chunks = replace(chunks, count=2 * chunks.count, size=chunks.size // 2)
-        sides = (
-            None if log is None else Side.of(in_blocks(log, chunks.size).flatten(2, 3), before=x.before)
-            for log in (key, value)
-        )
-        rest = None if x.reset is None else Documents.of(chunks.split_reset(x.reset), x.input.dtype)
-        return cls(chunks=chunks, key=next(sides), value=next(sides), rest=rest, before=x.before)
+            sums = [None if s is None else _halved(s) for s in sums]
+        dtype = x.input.dtype
+        key, value = (None if s is None else Side.of(s, dtype, before=x.before) for s in sums)
+        rest = None if x.reset is None else Documents.of(chunks.split_reset(x.reset), dtype)
+        return cls(chunks=chunks, key=key, value=value, rest=rest, before=x.before)
 
     def forward(self, x: Lowered, memory: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
         """The reads [B,S,H,V] and the memory after the window."""
@@ -296,9 +289,19 @@ def _by_head(memory: Tensor, writes: Tensor, joins: Tensor, out: Tensor, *, reve
     return (out[:, :, end] + writes[:, :, end]).mul_(last[..., None, None])
 
 
-def _strongest(log_decay: Tensor, size: int) -> float:
-    """The log-decay of the chunk that forgets most."""
-    return in_blocks(log_decay, size).sum(-2).min().item()
+def _summed(log_decay: Tensor, reset: Tensor | None) -> Tensor:
+    """Sums of a log-decay [...,C,X] from its chunk's start, in float64, which loses no digit; a reset counts zero."""
+    sums = log_decay.to(torch.float64, memory_format=torch.contiguous_format, copy=True)
+    if reset is not None:
+        sums.masked_fill_(reset, 0.0)
+    return sums.cumsum_(-2)
+
+
+def _halved(sums: Tensor) -> Tensor:
+    """The same sums in chunks of half the size."""
+    halves = in_blocks(sums, sums.shape[-2] // 2)
+    halves[..., 1, :, :] -= halves[..., 0, -1:, :]
+    return halves.flatten(2, 3)
 
 
 def _added(target: Tensor, x: Tensor, y: Tensor) -> Tensor:

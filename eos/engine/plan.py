@@ -12,7 +12,8 @@ from eos.record import Convolution, Recurrence
 #: one, seconds to launch any. Only ratios matter for the choice.
 SPEEDS = {"cpu": (6e10, 1.2e10, 8e-6), "cuda": (2e14, 2e12, 5e-6)}
 #: Entries of e and i that a window holds, where an algorithm works on many chunks at once; and its steps, within.
-WINDOW_ENTRIES, SHORTEST_WINDOW, LONGEST_WINDOW = 1 << 20, 256, 4096
+WINDOW_ENTRIES = {"chunked": 1 << 21, "delta": 1 << 20}
+SHORTEST_WINDOW, LONGEST_WINDOW = 256, 4096
 #: Steps of a chunk: inside one, a step costs C (K + V); between them, K V / C.
 CHUNK, SHORT_CHUNK, SHORT_FEATURES = 64, 32, 64
 #: Bytes of memories that an elementwise window holds.
@@ -125,8 +126,8 @@ def _window(s: Structure, algorithm: str) -> int:
     if algorithm == "elementwise":
         steps = ELEMENTWISE_WINDOW_BYTES // (4 * s.batch * s.heads * s.key * s.value)
         return max(8, min(SHORTEST_WINDOW, _power_of_two(steps)))
-    if algorithm in ("chunked", "delta"):
-        steps = WINDOW_ENTRIES // (s.batch * s.heads * (s.key + s.value) * s.substeps)
+    if algorithm in WINDOW_ENTRIES:
+        steps = WINDOW_ENTRIES[algorithm] // (s.batch * s.heads * (s.key + s.value) * s.substeps)
         return max(SHORTEST_WINDOW, min(LONGEST_WINDOW, _power_of_two(steps)))
     return s.length
 
