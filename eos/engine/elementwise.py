@@ -35,8 +35,7 @@ class Elementwise(AbstractAlgorithm):
         grow = adjoint[1:]
         over_key = over_value = over_both = None
         if any(t is not None and t.requires_grad for t in (x.over_key, x.over_value, x.over_both)):
-            dlog = memories[:-1] * grow
-            dlog = torch.addcmul(dlog, dlog, w.change, out=dlog)
+            dlog = (memories[:-1] * grow).mul_(w.decay())
             over_key = _reduced(dlog.sum(-1), x.over_key)
             over_value = _reduced(dlog.sum(-2), x.over_value)
             over_both = _reduced(dlog, x.over_both)
@@ -55,7 +54,8 @@ class _Window:
     """A window with time in front: i [S,B,H,V], e and reads [S,B,H,K] or [S,B,H,K,V].
 
     ``change`` [S,b,h,K|1,V|1] is o − 1: a decay of −1e-4 nats, rounded as o = 0.9999, is 3e-8 off at every step, which
-    thousands of steps add up; m + (o − 1) m keeps its digits, at the same cost.
+    thousands of steps add up; m + (o − 1) m keeps its digits, at the same cost. Where o is small, 1 + (o − 1) is as far
+    off, which a gradient of a large step would see: it takes :meth:`decay`.
     """
 
     def __init__(self, x: Lowered) -> None:
@@ -70,9 +70,15 @@ class _Window:
                 part = log_decay.detach()[view]
                 total = part if total is None else total + part
         total = x.input.new_zeros(1, 1, 1, 1, 1) if total is None else total
-        steps = total.movedim(1, 0)
-        change = torch.expm1(steps, out=total.new_empty(steps.shape)).expand(self.i.shape[0], -1, -1, -1, -1)
-        self.change = change if x.reset is None else torch.where(x.reset.T[..., None, None, None], -1.0, change)
+        self.log = total.movedim(1, 0)
+        self.forget = None if x.reset is None else x.reset.T[..., None, None, None]
+        change = torch.expm1(self.log, out=total.new_empty(self.log.shape)).expand(self.i.shape[0], -1, -1, -1, -1)
+        self.change = change if self.forget is None else torch.where(self.forget, -1.0, change)
+
+    def decay(self) -> Tensor:
+        """o itself [S|1,b,h,K|1,V|1]."""
+        o = self.log.exp()
+        return o if self.forget is None else torch.where(self.forget, 0.0, o)
 
     def memories(self, memory: Tensor) -> Tensor:
         """The memory before the first step and after every step [S+1,B,H,K,V]."""

@@ -99,3 +99,18 @@ def test_a_shared_gradient_is_summed_in_float32(algorithm: str, sizes: str) -> N
     (reads, _, _) = RUNNERS[algorithm][sizes](record)
     (got,) = torch.autograd.grad(reads[0].float().sum(), head)
     assert relative_error(got, want) <= 2**-8
+
+
+def test_the_gradient_of_a_strong_decay_keeps_its_digits() -> None:
+    """1 + (o − 1) is 3e-8 off, which of o = exp(−7) is the fifth digit."""
+    generator = torch.Generator().manual_seed(0)
+    i, e, s = (torch.rand(1, 20, 1, 4, generator=generator) for _ in range(3))
+    rate = torch.full((1, 4, 4), -1 / 16).requires_grad_()
+    step = torch.full((1, 20, 1, 1, 1), 112.0)
+    record = Recurrence(input=i, expand=e, shrink=s, transition=Transition(rate=rate, step=step))
+    double = cast(record, torch.float64)
+    y, _ = eos.scan(double, algorithm="sequential")
+    (want,) = torch.autograd.grad(y.sum(), double.transition.rate)
+    y, _ = eos.scan(record, algorithm="elementwise")
+    (got,) = torch.autograd.grad(y.sum(), rate)
+    assert relative_error(got, want) <= FLOAT32_SHORT
