@@ -70,6 +70,8 @@ CASES: dict[str, Case] = {
     "mild key": Case(parts=("key",), decays="mild", groups=(2, 4)),
     "mild key value before": Case(parts=("key", "value"), decays="mild", read="before"),
     "mild constant key": Case(parts=("key", "value"), decays="mild", shared=("B", "T"), reads=2),
+    "constant key reset": Case(parts=("key", "value"), shared=("B", "T"), reset=True),
+    "mild constant key reset": Case(parts=("key", "value"), decays="mild", shared=("B", "T"), reset=True),
     "mild key, then strong": Case(parts=("key", "value"), decays="mild, then strong"),
     "mild head, then strong": Case(parts=("head",), decays="mild, then strong", read="before"),
     "no memory": Case(parts=("head",), memory=False, reset=True),

@@ -17,7 +17,7 @@ def checks() -> Iterator[Check]:
     """Growth from T=8192 to 16384, forward and backward; and the elementwise algorithm beside its own tensors."""
     for kind in KINDS:
         halves = {length: sample(kind, length) for length in (HALF, WHOLE)}
-        times = side_by_side({str(length): partial(_pass, it) for length, it in halves.items()}, rounds=3)
+        times = side_by_side({str(length): partial(_pass, it) for length, it in halves.items()}, rounds=5)
         yield Check(
             name=f"{kind}: time from T={HALF} to {WHOLE}",
             value=times[str(WHOLE)] / times[str(HALF)],

@@ -291,10 +291,8 @@ def _by_head(memory: Tensor, writes: Tensor, joins: Tensor, out: Tensor, *, reve
 
 def _summed(log_decay: Tensor, reset: Tensor | None) -> Tensor:
     """Sums of a log-decay [...,C,X] from its chunk's start, in float64, which loses no digit; a reset counts zero."""
-    sums = log_decay.to(torch.float64, memory_format=torch.contiguous_format, copy=True)
-    if reset is not None:
-        sums.masked_fill_(reset, 0.0)
-    return sums.cumsum_(-2)
+    kept = log_decay if reset is None else log_decay.masked_fill(reset, 0.0)
+    return kept.to(torch.float64, memory_format=torch.contiguous_format, copy=True).cumsum_(-2)
 
 
 def _halved(sums: Tensor) -> Tensor:
