@@ -35,8 +35,8 @@ def run_invariant(record: Recurrence) -> tuple[tuple[Tensor, ...], Memory]:
     dtype, sizes = state_dtype(record), record.sizes
     length, heads = sizes["T"], sizes["H"]
     powers = _Powers(record)
-    i = torch.ones(1, 1, 1, 1, dtype=dtype) if record.input is None else record.input.to(dtype)
-    i = i.expand(sizes["B"], length, heads, sizes["V"])
+    i = record.expand.new_ones(1, 1, 1, 1) if record.input is None else record.input
+    i = i.to(dtype).expand(sizes["B"], length, heads, sizes["V"])
     reads = [_full(s[0, 0].to(dtype), heads) for s in record.reads]
     responses: list[list[Tensor]] = [[] for _ in reads]
     memory = i.new_zeros(sizes["B"], heads, sizes["K"], sizes["V"])

@@ -105,13 +105,13 @@ class _Windows(torch.autograd.Function):
             window = run.window([run.part(j, t, start, stop) for j, t in enumerate(tensors)], start, stop)
             x = lower(window, scales[-1], value.dtype)
             outputs, value = run.algorithm.forward(x, value)
-            # a copy: a view of all the window's memories would keep them alive
+            # copies: a view of all the window's memories would keep them alive
             value = value.clone() if x.turn is None else turn_memory(value, x.turn)
             values.append(value)
-            scales.append(x.log_scale)
+            scales.append(None if x.log_scale is None else x.log_scale.clone())
             for y, output in zip(ys, outputs, strict=True):
                 y[:, start:stop] = output[:, run.read_steps()]
-            if x.trace is not None:
+            if run.trace and x.trace is not None:
                 traces.append(x.trace)
         ctx.run = run
         ctx.save_for_backward(*tensors, *values, *(s for s in scales if s is not None))

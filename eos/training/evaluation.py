@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from eos.errors import RunError
 from eos.tasks.task import IGNORED, AbstractTask, Batch, Counts, Split
 from eos.training.config import Precision
 from eos.training.data import to_device
@@ -56,20 +57,30 @@ def evaluate(
         precision: as in training.
         tokens: stop after the batch that reaches this many targets; None takes the whole part.
         each: called before every batch with the number of targets evaluated; may raise to give up.
+
+    Raises:
+        RunError: a batch needs too much memory.
     """
     device = next(model.parameters()).device
     training = model.training
     model.eval()
     nats = torch.zeros((), dtype=torch.float64, device=device)
     counts = Counts()
+    shape = ""
     try:
         for batch in task.evaluation_batches(split, rows):
             if tokens is not None and counts.targets >= tokens:
                 break
             if each is not None:
                 each(counts.targets)
+            shape = f"{batch.inputs.shape[0]} rows of {batch.inputs.shape[1]} tokens"
             nats += summed_nats(model, to_device(batch, device), precision)
             counts += task.count(batch)
+    except torch.OutOfMemoryError as error:
+        raise RunError(
+            f"evaluating {shape} at once needs more memory than {device} has; lower training.evaluation_rows or "
+            "task.evaluation_length"
+        ) from error
     finally:
         model.train(training)
     total = nats.item()

@@ -192,17 +192,27 @@ def test_failure_is_written_down(describe: Describe, tmp_path: Path, monkeypatch
     assert result.error.startswith("step 1: the loss is not finite; nothing was saved")
 
 
+@pytest.mark.parametrize(
+    ("training", "message"),
+    [
+        (True, r"^step 1 needs more memory than cpu has; .*training\.accumulate is 1"),
+        (False, r"^evaluating \d+ rows of \d+ tokens at once needs more memory .*training\.evaluation_rows"),
+    ],
+    ids=["a step", "an evaluation"],
+)
 def test_too_little_memory_is_told_in_one_line(
-    describe: Describe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    training: bool, message: str, describe: Describe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def out_of_memory(*args: Any, **named: Any) -> torch.Tensor:
-        raise torch.OutOfMemoryError("tried to allocate 1 TiB\nlong advice")
+    forward = LanguageModel.forward
+
+    def out_of_memory(self: LanguageModel, *args: Any, **named: Any) -> torch.Tensor:
+        if self.training is training:
+            raise torch.OutOfMemoryError("tried to allocate 1 TiB\nlong advice")
+        return forward(self, *args, **named)
 
     monkeypatch.setattr(LanguageModel, "forward", out_of_memory)
-    with pytest.raises(
-        RunError, match=r"^step 1 needs more memory than cpu has; .*training\.accumulate is 1"
-    ) as raised:
-        train(describe(), tmp_path / "run")
+    with pytest.raises(RunError, match=message) as raised:
+        train(describe("validate_every=1"), tmp_path / "run")
     assert "\n" not in str(raised.value)
 
 
