@@ -41,7 +41,7 @@ def outcome(record: Recurrence, run: Runner, *, rounded: torch.dtype | None = No
         random = torch.randn(output.shape, generator=generator, dtype=torch.float64)
         coarse = rounded if rounded is not None and name.startswith("y") else output.dtype
         if output.requires_grad:
-            pairs.append((output, random.to(coarse).to(output.dtype)))
+            pairs.append((output, random.to(coarse).to(output)))
     wanted = leaves(record)
     grads = torch.autograd.grad(
         [output for output, _ in pairs],

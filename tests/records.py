@@ -295,12 +295,15 @@ def leaves(record: Recurrence) -> dict[str, Tensor]:
     return {name: tensor for name, _, tensor in parts(record) if tensor.requires_grad}
 
 
-def cast(record: Recurrence, dtype: torch.dtype, *, memory: torch.dtype | None = None) -> Recurrence:
+def cast(
+    record: Recurrence, dtype: torch.dtype, *, memory: torch.dtype | None = None, device: str = "cpu"
+) -> Recurrence:
     """The same values in another dtype, as new leaves; the memory in ``memory``, or float32 where that is wider."""
     memory = memory or torch.promote_types(dtype, torch.float32)
 
     def to(tensor: Tensor, dtype: torch.dtype) -> Tensor:
-        return tensor.detach().to(dtype).requires_grad_() if tensor.is_floating_point() else tensor
+        moved = tensor.detach().to(device)
+        return moved.to(dtype).requires_grad_() if moved.is_floating_point() else moved
 
     held = record.memory
     if held is not None:

@@ -1,6 +1,7 @@
 """float32 and bfloat16 against the sequential form in float64, where decays of all sizes are mixed."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -8,17 +9,20 @@ from torch.nn import functional
 
 from eos import engine
 from eos.bench.check import Check
-from eos.record import Memory, Recurrence, Transition, map_parts
+from eos.record import Memory, Read, Recurrence, Transition, map_parts, parts
 
 LENGTH = 2048
-LOG_DECAYS = (-1e-4, -1.0, -30.0, -88.0)
+#: Where the log-decays of every step and entry are drawn from: mixed ones, too strong for a frame, and mild ones.
+DECAYS = {"mixed": (-1e-4, -1.0, -30.0, -88.0), "mild": (-1e-4, -1e-2, -0.5, -0.9)}
 BOUNDS = {torch.float32: 2e-6, torch.bfloat16: 1e-2}
-#: kind → the axes of its parts with a decay
+#: kind → the parts of its transition
 KINDS: dict[str, tuple[str, ...]] = {
     "head": ("head",),
     "key": ("key",),
     "value": ("value",),
     "key + value": ("key", "value"),
+    "key + phase": ("key", "phase"),
+    "log_gate": ("key", "log_gate"),
     "delta, head": ("head", "erase"),
     "delta, key": ("key", "erase"),
     "elementwise": ("rate",),
@@ -27,87 +31,106 @@ KINDS: dict[str, tuple[str, ...]] = {
 
 def checks() -> Iterator[Check]:
     """The worst relative error, max |x − reference| / max |reference|, over y, the last memory and every gradient."""
-    for kind, parts in KINDS.items():
-        for dtype, bound in BOUNDS.items():
-            for resets in (False, True):
-                errors = relative_errors(parts, dtype, resets=resets)
-                worst = max(errors, key=lambda name: errors[name])
-                yield Check(
-                    name=f"{kind}, {str(dtype).removeprefix('torch.')}{', resets' if resets else ''}",
-                    value=errors[worst],
-                    bound=bound,
-                    unit="",
-                    side="at most",
-                    detail=f"worst in {worst}",
-                )
+    for kind in KINDS:
+        for decays, drawn in DECAYS.items():
+            for dtype, bound in BOUNDS.items():
+                for resets in (False, True):
+                    errors = relative_errors(drawn_record(kind, drawn, resets=resets), dtype)
+                    worst = max(errors, key=lambda name: errors[name])
+                    yield Check(
+                        name=f"{kind}, {decays}, {str(dtype).removeprefix('torch.')}{', resets' if resets else ''}",
+                        value=errors[worst],
+                        bound=bound,
+                        unit="",
+                        side="at most",
+                        detail=f"worst in {worst}",
+                    )
 
 
-def relative_errors(parts: tuple[str, ...], dtype: torch.dtype, *, resets: bool, seed: int = 0) -> dict[str, float]:
-    """Name of a result → its relative error, for a record with these parts and inputs of this dtype."""
-    record = mixed_record(parts, dtype, resets=resets, seed=seed)
-    double = map_parts(record, lambda name, axes, t: t if t.dtype == torch.bool else t.double())
-    assert record.memory is not None
-    object.__setattr__(double, "memory", Memory(value=record.memory.value.double()))
-    reference, got = results(double, "sequential"), results(record, "auto")
+def drawn_record(
+    kind: str, decays: tuple[float, ...], *, resets: bool, read: Read = "after", batch: int = 2, seed: int = 0
+) -> Recurrence:
+    """T=2048 H=2 K=V=32 (elementwise: K=8 V=16) in float64, every log-decay drawn from ``decays``."""
+    generator = torch.Generator().manual_seed(seed)
+    heads, chosen = 2, KINDS[kind]
+    key, value = (8, 16) if "rate" in chosen else (32, 32)
+    pairs = key // 2 if "phase" in chosen else key
+    steps = (batch, LENGTH, heads)
+
+    def normal(*shape: int) -> Tensor:
+        return torch.randn(*shape, generator=generator, dtype=torch.float64)
+
+    def drawn(*shape: int) -> Tensor:
+        choice = torch.randint(len(decays), shape, generator=generator)
+        return torch.tensor(decays, dtype=torch.float64)[choice]
+
+    fields: dict[str, Any] = {}
+    if "head" in chosen:
+        fields["head"] = drawn(*steps)
+    if "key" in chosen:
+        fields["key"] = drawn(*steps, pairs)
+    if "value" in chosen:
+        fields["value"] = drawn(*steps, value)
+    if "phase" in chosen:
+        fields["phase"] = normal(*steps, pairs)
+    if "log_gate" in chosen:
+        fields |= {"log_gate": normal(*steps, pairs), "stabilise": "sum"}
+    if "rate" in chosen:
+        fields |= {"rate": -normal(heads, key, value).exp(), "step": -drawn(*steps, 1, value)}
+    if "erase" in chosen:
+        b = functional.normalize(normal(*steps, key), dim=-1)
+        fields["erase"] = (-torch.sigmoid(normal(*steps, 1)) * b, b)
+    return Recurrence(
+        input=normal(*steps, value),
+        expand=functional.normalize(normal(*steps, key), dim=-1),
+        shrink=normal(*steps, key),
+        transition=Transition(**fields),
+        memory=Memory(
+            value=normal(batch, heads, key, value),
+            log_scale=normal(batch, heads, pairs) if "log_gate" in chosen else None,
+        ),
+        read=read,
+        reset=torch.rand(batch, LENGTH, generator=generator) < 0.005 if resets else None,
+    )
+
+
+def relative_errors(record: Recurrence, dtype: torch.dtype) -> dict[str, float]:
+    """Name of a result → its relative error with inputs of this dtype; the reference is given the same numbers."""
+    narrow = cast(record, dtype, torch.float32)
+    got = results(narrow, "auto", rounded=dtype)
+    reference = results(cast(narrow, torch.float64, torch.float64), "sequential", rounded=dtype)
     return {
         name: ((got[name].double() - want).abs().max() / want.abs().max()).item() for name, want in reference.items()
     }
 
 
-def mixed_record(parts: tuple[str, ...], dtype: torch.dtype, *, resets: bool, seed: int = 0) -> Recurrence:
-    """B=2 T=2048 H=2 K=V=32 (elementwise: K=8 V=16), every log-decay drawn from −1e-4, −1, −30 and −88."""
-    generator = torch.Generator().manual_seed(seed)
-    batch, heads = 2, 2
-    key, value = (8, 16) if "rate" in parts else (32, 32)
+def cast(record: Recurrence, dtype: torch.dtype, memory: torch.dtype) -> Recurrence:
+    """The record in another dtype, and its memory in another; every tensor that may take a gradient does."""
 
-    def normal(*shape: int) -> Tensor:
-        return torch.randn(*shape, generator=generator)
+    def leaf(tensor: Tensor, dtype: torch.dtype) -> Tensor:
+        tensor = tensor.detach()
+        return tensor.to(dtype).requires_grad_() if tensor.is_floating_point() else tensor
 
-    def mixed(*shape: int) -> Tensor:
-        choice = torch.randint(len(LOG_DECAYS), shape, generator=generator)
-        return torch.tensor(LOG_DECAYS)[choice].to(dtype)
-
-    fields: dict[str, object] = {}
-    if "head" in parts:
-        fields["head"] = mixed(batch, LENGTH, heads)
-    if "key" in parts:
-        fields["key"] = mixed(batch, LENGTH, heads, key)
-    if "value" in parts:
-        fields["value"] = mixed(batch, LENGTH, heads, value)
-    if "rate" in parts:
-        fields["rate"] = -(normal(heads, key, value).exp()).to(dtype)
-        fields["step"] = -mixed(batch, LENGTH, heads, 1, value)
-    if "erase" in parts:
-        b = functional.normalize(normal(batch, LENGTH, heads, key), dim=-1)
-        beta = torch.rand(batch, LENGTH, heads, 1, generator=generator)
-        fields["erase"] = ((-beta * b).to(dtype), b.to(dtype))
-    return Recurrence(
-        input=normal(batch, LENGTH, heads, value).to(dtype),
-        expand=normal(batch, LENGTH, heads, key).to(dtype),
-        shrink=normal(batch, LENGTH, heads, key).to(dtype),
-        transition=Transition(**fields),  # type: ignore[arg-type]
-        memory=Memory(value=normal(batch, heads, key, value)),
-        reset=torch.rand(batch, LENGTH, generator=generator) < 0.01 if resets else None,
-    )
+    held = record.memory
+    assert held is not None
+    scale = None if held.log_scale is None else leaf(held.log_scale, memory)
+    made = map_parts(record, lambda name, axes, tensor: leaf(tensor, dtype))
+    object.__setattr__(made, "memory", Memory(value=leaf(held.value, memory), log_scale=scale))
+    return made
 
 
-def results(record: Recurrence, algorithm: str) -> dict[str, Tensor]:
-    """y, the last memory and the gradient of every tensor of the record, in fixed directions."""
+def results(record: Recurrence, algorithm: str, *, rounded: torch.dtype) -> dict[str, Tensor]:
+    """y, the last memory and the gradient of every tensor of the record, in fixed directions rounded to a dtype."""
     leaves: dict[str, Tensor] = {}
-
-    def leaf(name: str, axes: tuple[str, ...], tensor: Tensor) -> Tensor:
-        if not tensor.is_floating_point():
-            return tensor
-        label = f"d{name}" if f"d{name}" not in leaves else f"d{name}'"
-        leaves[label] = tensor.detach().requires_grad_()
-        return leaves[label]
-
-    held = map_parts(record, leaf)
-    assert record.memory is not None
-    leaves["dmemory"] = record.memory.value.detach().requires_grad_()
-    object.__setattr__(held, "memory", Memory(value=leaves["dmemory"]))
-    y, memory = engine.scan(held, algorithm=algorithm)
+    for name, _, tensor in parts(record):
+        if tensor.requires_grad:
+            leaves[f"d{name}"] = tensor
+    y, memory = engine.scan(record, algorithm=algorithm)
+    assert isinstance(y, Tensor)
+    held = {"y": y, "memory": memory.value}
+    if memory.log_scale is not None:
+        held["log_scale"] = memory.log_scale
     generator = torch.Generator().manual_seed(1)
-    directions = [torch.randn(t.shape, generator=generator).to(t.dtype) for t in (y, memory.value)]
-    grads = torch.autograd.grad([y, memory.value], list(leaves.values()), directions)
-    return {"y": y.detach(), "memory": memory.value.detach(), **dict(zip(leaves, grads, strict=True))}
+    directions = [torch.randn(t.shape, generator=generator).to(rounded).to(t.dtype) for t in held.values()]
+    grads = torch.autograd.grad(list(held.values()), list(leaves.values()), directions)
+    return {**{name: t.detach() for name, t in held.items()}, **dict(zip(leaves, grads, strict=True))}

@@ -1,15 +1,7 @@
-"""Cutting a window into chunks, and the products of decays over intervals inside a chunk, made by doubling.
-
-In a block of 2h steps, split in two halves of h, row r of the right half meets column j of the left half through
-
-    o_{j+1} … o_r = (product from j+1 to the end of the left half) · (product from the right half's start to r)
-                  = left_j · right_r
-
-Every factor is a product over an interval, so it is ≤ 1: nothing overflows, cancels or divides, a decay of zero is as
-good as any, a reset is one, and rounding grows with log₂ C.
-"""
+"""Cutting a window into chunks, carrying the memory from chunk to chunk, and what is too small to count."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -22,8 +14,6 @@ from eos.engine.lower import Lowered
 #: A product of decays below this counts as zero: far below rounding, far above the subnormal numbers, with which a
 #: matrix product takes a hundred times longer on a CPU.
 NEGLIGIBLE = {torch.float32: 1e-18, torch.float64: 1e-140}
-#: The log-decay of a reset: zero in every dtype, and finite.
-FORGET = -1000.0
 #: Entries of a carried memory below this are zero, for the same reason.
 TINY = {torch.float32: 1e-30, torch.float64: 1e-290}
 
@@ -70,92 +60,40 @@ class Chunks:
         """[B,S] → [B,1,N,C,1]."""
         return self.split(reset[:, :, None, None])
 
-    def same_document(self, reset: Tensor) -> Tensor:
-        """[B,1,N,C,C]: whether two steps of a chunk lie in one document."""
-        document = self.split_reset(reset).cumsum(-2)
-        return document == document.mT
 
+def carried(
+    memory: Tensor, writes: Tensor, *, totals: Tensor | None, joins: Sequence[Tensor] | None, reverse: bool = False
+) -> tuple[Tensor, Tensor]:
+    """The memory that every chunk finds [B,H,N,K,V], and the one after the last [B,H,K,V].
 
-class Intervals:
-    """Products of decays over intervals, in blocks of one step that double.
+        m_{n+1} = join_{n+1} ∘ (total_n ∘ m_n + writes_n)  from  m_0 = join_0 ∘ memory
+
+    In reverse it is the adjoint: chunk n finds what comes from the chunks after it, through the same factors.
 
     Arguments:
-        log_decay: in nats [..., C, X].
-        forget: bool, broadcast to it: where the decay is zero; or None.
-        before: whether a row reads before its own step, so that its interval ends one step earlier.
-
-    ``right`` [..., C, X] holds, for every row, the product from its block's start; ``left``, for every column, the
-    product from the step after it to its block's end; ``total`` [..., C/block, X] the product over every block.
+        memory: [B,H,K,V].
+        writes: [B,H,N,K,V].
+        totals: [1|B,1|H,1|N,1|K,1|V]; None means 1.
+        joins: N + 1 of [1|B,1|H,1|K,1|V]; None means 1.
     """
-
-    def __init__(self, log_decay: Tensor, forget: Tensor | None, *, before: bool) -> None:
-        self.floor = NEGLIGIBLE[log_decay.dtype]
-        o = exp_decay(log_decay, self.floor)
-        o = o if forget is None else torch.where(forget, 0.0, o)
-        self.right = torch.ones_like(o) if before else o.clone()
-        self.left = torch.ones_like(o)
-        self.total = o
-
-    def halves(self, h: int) -> tuple[Tensor, Tensor]:
-        """``right`` of the right halves and ``left`` of the left halves of all blocks of 2h, [..., C/2h, h, X] each."""
-        return right_half(self.right, h), left_half(self.left, h)
-
-    def double(self, h: int) -> None:
-        """From blocks of h to blocks of 2h."""
-        total = self.total.view(*self.total.shape[:-2], -1, 2, self.total.shape[-1])
-        first, second = total[..., :1, :], total[..., 1:, :]
-        right, left = self.halves(h)
-        torch.threshold_(right.mul_(first), self.floor, 0.0)
-        torch.threshold_(left.mul_(second), self.floor, 0.0)
-        self.total = torch.threshold_((first * second).squeeze(-2), self.floor, 0.0)
-
-
-def levels(size: int) -> list[int]:
-    """The half-sizes h = 1, 2, 4, …, C/2."""
-    return [1 << level for level in range(size.bit_length() - 1)]
-
-
-def in_blocks(x: Tensor, size: int) -> Tensor:
-    """[..., C, X] → [..., C/size, size, X]."""
-    return x.view(*x.shape[:-2], -1, size, x.shape[-1])
-
-
-def right_half(x: Tensor, h: int) -> Tensor:
-    """A view of the right halves of all blocks of 2h: [..., C, X] → [..., C/2h, h, X]."""
-    return x.view(*x.shape[:-2], -1, 2, h, x.shape[-1]).select(-3, 1)
-
-
-def left_half(x: Tensor, h: int) -> Tensor:
-    """A view of the left halves of all blocks of 2h."""
-    return x.view(*x.shape[:-2], -1, 2, h, x.shape[-1]).select(-3, 0)
-
-
-class HeadIntervals:
-    """Products of one decay a head over all intervals of a chunk at once: sums of logs in float64, which lose no digit.
-
-    ``right``, ``left`` [..., C, 1] and ``total`` [..., 1, 1] are those of :class:`Intervals` at the whole chunk, and
-    ``matrix`` [..., C, C] is D_rj = o_{j+1} … o_r (o_{r-1} if before), zero above the diagonal, and on it if before.
-    """
-
-    def __init__(self, log_decay: Tensor, forget: Tensor | None, *, before: bool) -> None:
-        dtype, floor = log_decay.dtype, NEGLIGIBLE[log_decay.dtype]
-        logs = log_decay.double()
-        logs = logs if forget is None else logs.masked_fill(forget, FORGET)
-        ends = logs.cumsum(-2)
-        starts = ends - logs if before else ends
-        self.right = exp_decay(starts.to(dtype), floor)
-        self.left = exp_decay((ends[..., -1:, :] - ends).to(dtype), floor)
-        self.total = exp_decay(ends[..., -1:, :].to(dtype), floor)
-        between = log_decay.new_empty(*ends.shape[:-1], ends.shape[-2])
-        torch.sub(starts, ends.mT, out=between)
-        self.matrix = exp_decay(between, floor).tril_(-1 if before else 0)
-
-
-def blocks(matrix: Tensor, h: int) -> Tensor:
-    """A view of where right halves meet left halves in all diagonal blocks of 2h: [..., C, C] → [..., C/2h, h, h]."""
-    count = matrix.shape[-1] // (2 * h)
-    split = matrix.view(*matrix.shape[:-2], count, 2, h, count, 2, h)
-    return split.select(-5, 1).select(-2, 0).diagonal(dim1=-4, dim2=-2).movedim(-1, -3)
+    count = writes.shape[2]
+    out, after = torch.empty_like(writes), torch.empty_like(writes[:, :, 0])
+    own: Sequence[Tensor] | None = None if totals is None else totals.expand(-1, -1, count, -1, -1).unbind(2)
+    places, steps = out.unbind(2), writes.unbind(2)
+    if reverse:
+        places, steps = places[::-1], steps[::-1]
+        joins, own = (None if factors is None else factors[::-1] for factors in (joins, own))
+    places = (*places, after)
+    places[0].copy_(memory if joins is None else memory * joins[0])
+    for n, write in enumerate(steps):
+        if own is None:
+            torch.add(places[n], write, out=places[n + 1])
+        else:
+            torch.addcmul(write, places[n], own[n], out=places[n + 1])
+        if joins is not None:
+            places[n + 1].mul_(joins[n + 1])
+    tiny = TINY[out.dtype]
+    return functional.hardshrink(out, tiny), functional.hardshrink(after, tiny)
 
 
 def decay_gradient(chunks: Chunks, x: Lowered, log_decay: Tensor, read: Tensor, write: Tensor, end: Tensor) -> Tensor:
@@ -168,30 +106,15 @@ def decay_gradient(chunks: Chunks, x: Lowered, log_decay: Tensor, read: Tensor, 
     """
     if log_decay.shape[-1] == 1:
         read, write, end = (tensor.sum(-1, keepdim=True) for tensor in (read, write, end))
-    later = triangle(chunks.size, 0, read.dtype, read.device).mT
+    later = triangle(chunks.size, read.dtype, read.device).mT
     if x.reset is None:
         gradient = later @ (read - write) + end[..., None, :]
     else:
-        same = chunks.same_document(x.reset).to(read.dtype)
+        document = chunks.split_reset(x.reset).cumsum(-2)
+        same = (document == document.mT).to(read.dtype)
         gradient = (later * same) @ (read - write) + same[..., -1:] * end[..., None, :]
         gradient = torch.where(chunks.split_reset(x.reset), 0.0, gradient)
     return chunks.join(gradient).sum_to_size(log_decay.shape)
-
-
-def carried(memory: Tensor, carry: Tensor, writes: Tensor) -> Tensor:
-    """m_{n+1} = carry_n ∘ m_n + writes_n from m_0 = memory: all of them, [B,H,N+1,K,V].
-
-    Arguments:
-        carry: [b,h,n,K|1,V|1] with n = N, or 1 where all chunks share it.
-        writes: [B,H,N,K,V].
-    """
-    batch, heads, count, *state = writes.shape
-    out = writes.new_empty(count + 1, batch, heads, *state)
-    out[0] = memory
-    steps = carry.expand(-1, -1, count, -1, -1).unbind(2)
-    for before, after, decay, write in zip(out[:-1].unbind(), out[1:].unbind(), steps, writes.unbind(2), strict=True):
-        torch.addcmul(write, before, decay, out=after)
-    return functional.hardshrink(out, TINY[out.dtype]).permute(1, 2, 0, 3, 4)
 
 
 def one_step_earlier(x: Tensor) -> Tensor:
@@ -199,17 +122,15 @@ def one_step_earlier(x: Tensor) -> Tensor:
     return functional.pad(x[..., 1:, :], (0, 0, 0, 1))
 
 
-@lru_cache(maxsize=64)
-def triangle(size: int, diagonal: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Ones on and below a diagonal [size, size]."""
-    return torch.ones(size, size, dtype=dtype, device=device).tril(diagonal)
+def in_blocks(x: Tensor, size: int) -> Tensor:
+    """[..., C, X] → [..., C/size, size, X]."""
+    return x.view(*x.shape[:-2], -1, size, x.shape[-1])
 
 
 @lru_cache(maxsize=64)
-def block_diagonal(size: int, block: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Ones in the diagonal blocks [size, size]."""
-    index = torch.arange(size, device=device) // block
-    return (index[:, None] == index).to(dtype)
+def triangle(size: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Ones on and below the diagonal [size, size]."""
+    return torch.ones(size, size, dtype=dtype, device=device).tril()
 
 
 def exp_decay(log_decay: Tensor, floor: float) -> Tensor:

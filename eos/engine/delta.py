@@ -1,7 +1,7 @@
 """Delta algorithm: chunks with an erase, whose writes depend on the memory, solved by one triangular system a chunk.
 
 With w_t = b_tᵀ m_{t-1} the erase is a write a_t w_tᵀ, so inside a chunk, with m the memory before it and decays of
-intervals as in eos.engine.chunks (b reads before its step),
+intervals as in eos.engine.intervals (b reads before its step),
 
     (I − (b·a)) w = b m + (b·e) i          the UT transform: unit lower triangular
     y = s m + (s·a) w + (s·e) i
@@ -20,17 +20,8 @@ import torch
 from torch import Tensor
 
 from eos.engine.algorithm import AbstractAlgorithm, Gradients
-from eos.engine.chunks import (
-    Chunks,
-    HeadIntervals,
-    Intervals,
-    blocks,
-    decay_gradient,
-    left_half,
-    levels,
-    one_step_earlier,
-    right_half,
-)
+from eos.engine.chunks import Chunks, decay_gradient, one_step_earlier
+from eos.engine.intervals import HeadIntervals, Intervals, blocks, left_half, levels, right_half
 from eos.engine.lower import Lowered
 
 _Intervals: TypeAlias = Intervals | HeadIntervals
@@ -123,7 +114,9 @@ class _Window:
         """
         befores = [self.before] * (len(rows) - 1) + [True]
         if self.log_decay.shape[-1] == 1:
-            whole, earlier = (HeadIntervals(self.log_decay, self.forget, before=flag) for flag in (False, True))
+            whole, earlier = (
+                HeadIntervals.of_decay(self.log_decay, self.forget, before=flag) for flag in (False, True)
+            )
             matrices = [earlier.matrix if flag else whole.matrix for flag in befores]
             return [[(r @ c.mT) * d for c in columns] for r, d in zip(rows, matrices, strict=True)], whole, earlier
         after, before = (Intervals(self.log_decay, self.forget, before=flag) for flag in (False, True))

@@ -9,13 +9,12 @@ nothing decays, and chunks are joined by one factor, of half a chunk on either s
     ŷ = tril(ŝ êᵀ) î + ŝ m̂        m̂' = exp(a + a') ∘ (m̂ + êᵀ î)
 
 E lies within exp(±a), so a frame serves decays whose product over a chunk is not too small. What is left in the frame
-is a factor of the scores, of the rows that read m̂, of the columns that outlive the chunk and of m̂ itself: of resets, 0
-or 1; of one decay a head that is too strong, or may not be looked at, all of it. Strong decays over K or V are the
-business of eos.engine.chunked.
+is a factor of the scores, of the rows that read m̂, of the columns that outlive the chunk and of m̂ itself. With resets
+it is 0 or 1. It is all of a decay a head that is too strong, that meets resets in the same window, or whose values may
+not be looked at. Decays over K or V that are too strong are the business of eos.engine.doubling.
 """
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import torch
@@ -27,12 +26,13 @@ from eos.engine.chunks import (
     NEGLIGIBLE,
     TINY,
     Chunks,
-    HeadIntervals,
+    carried,
     decay_gradient,
     exp_decay,
     in_blocks,
     one_step_earlier,
 )
+from eos.engine.intervals import HeadIntervals
 from eos.engine.lower import Lowered
 
 #: The smallest log-decay of a whole chunk, over K and V together, that a frame serves. E is made in float64 and loses
@@ -49,125 +49,88 @@ class Side:
     Arguments:
         rows: E at the steps that a read sees [1|B,1|H,N,C,X]: of the step before, where reads are before.
         columns: E at the steps of the writes [1|B,1|H,N,C,X].
-        join: exp(a + a') before every chunk and after the last [1|B,1|H,N+1,X], with a = 0 outside the window.
-        joins: for one decay a head, the products of join from one chunk to a later one [1|B,1|H,N+1,N+1].
+        log_join: a + a' before every chunk and after the last [1|B,1|H,N+1,X] in float64, with a = 0 outside.
     """
 
     rows: Tensor
     columns: Tensor
-    join: Tensor
-    joins: Tensor | None
+    log_join: Tensor
 
     @classmethod
     def of(cls, sums: Tensor, dtype: torch.dtype, *, before: bool) -> "Side":
         """The factors of log-decays summed from the start of their chunk, float64 [1|B,1|H,N,C,X], used up here."""
         anchor = sums[..., -1, :] / 2
-        into, out_of = (functional.pad(x, (0, 0, *side)) for x, side in ((anchor, (0, 1)), (anchor, (1, 0))))
-        join = into + out_of
-        joins = None
-        if sums.shape[-1] == 1:
-            passed = join.cumsum(-2)
-            # half a chunk on either side is of the frames, not of the decay: what is negligible lies further down
-            joins = exp_decay((passed - (passed - join).mT).to(dtype), NEGLIGIBLE[dtype] * math.exp(SPAN)).tril_()
+        into, out_of = (functional.pad(anchor, (0, 0, *side)) for side in ((0, 1), (1, 0)))
         start = anchor[..., None, :].neg().exp_()
         columns = torch.mul(sums.exp_(), start, out=sums.new_empty(sums.shape, dtype=dtype))
         rows = torch.cat([start.to(dtype), columns[..., :-1, :]], -2) if before else columns
-        return cls(rows=rows, columns=columns, join=join.exp_().to(dtype), joins=joins)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Documents:
-    """What resets leave of a chunk, as factors 0 or 1, named as in :class:`eos.engine.chunks.HeadIntervals`.
-
-    Arguments:
-        matrix: row and column lie in one document [B,1,N,C,C].
-        right: the row lies in the document that the chunk began in [B,1,N,C,1].
-        left: the column lies in the document that the chunk ends in [B,1,N,C,1].
-        total: one document fills the chunk [B,1,N,1,1].
-    """
-
-    matrix: Tensor
-    right: Tensor
-    left: Tensor
-    total: Tensor
-
-    @classmethod
-    def of(cls, reset: Tensor, dtype: torch.dtype) -> "Documents":
-        """From resets in chunks [B,1,N,C,1]."""
-        index = reset.cumsum(-2)
-        end = index[..., -1:, :]
-        return cls(
-            matrix=(index == index.mT).to(dtype),
-            right=(index == 0).to(dtype),
-            left=(index == end).to(dtype),
-            total=(end == 0).to(dtype),
-        )
+        return cls(rows=rows, columns=columns, log_join=into + out_of)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Frame:
     """A window in the frames of its chunks: rows and columns [B,H,N,C,K], inputs and outputs [B,H,N,C,V].
 
-    ``rest`` is what stays of the decays in the frame: nothing, resets, or all of a strong decay a head.
+    ``rest`` is what stays of the decays in the frame: nothing, resets, or all of a decay a head.
     """
 
+    x: Lowered
     chunks: Chunks
     key: Side | None
     value: Side | None
-    rest: Documents | HeadIntervals | None
-    before: bool
+    rest: HeadIntervals | None
 
     @classmethod
     def of(cls, x: Lowered, size: int) -> "Frame | None":
         """The frame of a window in chunks of at most ``size`` steps; None where a decay is too strong for any."""
         chunks = Chunks.of(x, size)
         reset = None if x.reset is None else chunks.split_reset(x.reset)
-        logs = [
+        key, value = (
             None if log is None else chunks.view(log.detach().expand(-1, chunks.steps, -1, -1))
             for log in (x.over_key, x.over_value)
-        ]
-        looks = not x.input.is_cuda  # a look at the values would stall a GPU
-        if logs[0] is not None and logs[0].shape[-1] == 1 and logs[1] is None:
-            if not looks or reset is not None or logs[0].sum(-2).min() < SPAN:
-                head = HeadIntervals(logs[0], reset, before=x.before)
-                return cls(chunks=chunks, key=None, value=None, rest=head, before=x.before)
-        elif not looks and any(log is not None for log in logs):
+        )
+        if key is not None and key.shape[-1] == 1 and value is None:
+            if not looks(x.input) or reset is not None or key.sum(-2).min() < SPAN:
+                whole = HeadIntervals.of_decay(key, reset, before=x.before)
+                return cls(x=x, chunks=chunks, key=None, value=None, rest=whole)
+        elif not looks(x.input) and not (key is None and value is None):
             return None
-        sums = [None if log is None else _summed(log, reset) for log in logs]
+        sums = [None if log is None else _summed(log, reset) for log in (key, value)]
         while sum(s[..., -1, :].min().item() for s in sums if s is not None) < SPAN:
             if chunks.size <= SMALLEST:
                 return None
             chunks = replace(chunks, count=2 * chunks.count, size=chunks.size // 2)
             sums = [None if s is None else _halved(s) for s in sums]
         dtype = x.input.dtype
-        key, value = (None if s is None else Side.of(s, dtype, before=x.before) for s in sums)
-        rest = None if x.reset is None else Documents.of(chunks.split_reset(x.reset), dtype)
-        return cls(chunks=chunks, key=key, value=value, rest=rest, before=x.before)
+        sides = [None if s is None else Side.of(s, dtype, before=x.before) for s in sums]
+        rest = None
+        if x.reset is not None:
+            rest = HeadIntervals.of_resets(chunks.split_reset(x.reset), dtype, before=x.before)
+        return cls(x=x, chunks=chunks, key=sides[0], value=sides[1], rest=rest)
 
-    def forward(self, x: Lowered, memory: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
+    def forward(self, memory: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
         """The reads [B,S,H,V] and the memory after the window."""
         # laid out as the transpose, which the products below read twice as fast on a CPU
-        columns, inputs = self._into(x.expand, self.key, transposed=True), self._into(x.input, self.value)
+        columns, inputs = self._into(self.x.expand, self.key, transposed=True), self._into(self.x.input, self.value)
         memories, after = self._carried(memory, self._kept(columns).mT @ inputs)
         ys = []
-        for s in x.reads:
+        for s in self.x.reads:
             rows = self._rows(s, self.key)
             y = _added(self._seen(rows) @ memories, self._scores(rows, columns), inputs)
             ys.append(self._out_of(y, self.value))
         return tuple(ys), after
 
-    def backward(
-        self, x: Lowered, memory: Tensor, dys: tuple[Tensor, ...], dmemory: Tensor
-    ) -> tuple[Gradients, Tensor]:
+    def backward(self, memory: Tensor, dys: tuple[Tensor, ...], dmemory: Tensor) -> tuple[Gradients, Tensor]:
         """The gradients of the window's tensors and of the memory before it."""
+        x = self.x
         columns, inputs = self._into(x.expand, self.key), self._into(x.input, self.value)
         kept = self._kept(columns)
         rows = [self._rows(s, self.key) for s in x.reads]
         outputs = [self._rows(dy, self.value) for dy in dys]
         writes = kept.mT @ inputs
         memories, _ = self._carried(memory, writes)
-        reads = [self._seen(r).mT @ out for r, out in zip(rows, outputs, strict=True)]
-        dmemories, dbefore = self._carried(dmemory, sum(reads[1:], reads[0]), reverse=True)
+        seen = [self._seen(r).mT @ out for r, out in zip(rows, outputs, strict=True)]
+        dmemories, dbefore = self._carried(dmemory, sum(seen[1:], seen[0]), reverse=True)
 
         dcolumns, dinputs = self._kept(inputs @ dmemories.mT), kept @ dmemories
         drows: list[Tensor] = []
@@ -184,8 +147,8 @@ class Frame:
         if _differentiable(x.over_key) or _differentiable(x.over_value):
             memories = memories if self.rest is None else memories * self.rest.total
             ends = memories.add_(writes).mul_(dmemories)  # m ∘ dm is the same in every frame
-            over_key = self._decay_gradient(x, x.over_key, rows, drows, columns, dcolumns, ends.sum(-1))
-            over_value = self._decay_gradient(x, x.over_value, outputs, ys, inputs, dinputs, ends.sum(-2))
+            over_key = self._decay_gradient(x.over_key, rows, drows, columns, dcolumns, ends.sum(-1))
+            over_value = self._decay_gradient(x.over_value, outputs, ys, inputs, dinputs, ends.sum(-2))
         gradients = Gradients(
             input=self._back(dinputs, self.value),
             expand=self._back(dcolumns, self.key),
@@ -217,48 +180,28 @@ class Frame:
         return columns if self.rest is None else columns * self.rest.left
 
     def _scores(self, rows: Tensor, columns: Tensor) -> Tensor:
-        scores = (rows @ columns.mT).tril_(-1 if self.before else 0)  # what lies above may be infinite
+        # cleared before a factor comes: what lies above the diagonal may be infinite
+        scores = (rows @ columns.mT).tril_(-1 if self.x.before else 0)
         return scores if self.rest is None else scores.mul_(self.rest.matrix)
 
     def _carried(self, memory: Tensor, writes: Tensor, *, reverse: bool = False) -> tuple[Tensor, Tensor]:
-        """m̂_{n+1} = join_{n+1} ∘ (m̂_n + writes_n) from m̂_0 = join_0 ∘ memory: those of all chunks, and the last.
+        """m̂ as every chunk finds it, and the last memory, as :func:`eos.engine.chunks.carried` returns them."""
+        if self.key is not None and self.key.log_join.shape[-1] == 1 and self.value is None:
+            return _carried_by_head(memory, writes, self.key.log_join, reverse=reverse)
+        totals = None if self.rest is None else self.rest.total
+        return carried(memory, writes, totals=totals, joins=self._joins(memory.dtype), reverse=reverse)
 
-        In reverse it is the adjoint, which takes every join from the other side.
-        """
-        out = torch.empty_like(writes)
-        if self.key is not None and self.key.joins is not None and self.value is None:
-            after = _by_head(memory, writes, self.key.joins, out, reverse=reverse)
-            return out, functional.hardshrink(after, TINY[out.dtype])
-        totals = [None] * self.chunks.count if self.rest is None else self.rest.total.unbind(2)
-        steps = list(zip(out.unbind(2), writes.unbind(2), totals, strict=True))
-        joins = list(self._joins())
-        if reverse:
-            steps.reverse()
-            joins.reverse()
-        torch.mul(memory, joins[0], out=steps[0][0])
-        after = memory.new_empty(memory.shape)
-        for (held, write, total), join, place in zip(
-            steps, joins[1:], [*(step[0] for step in steps[1:]), after], strict=True
-        ):
-            if total is None:
-                torch.add(held, write, out=place)
-            else:
-                torch.addcmul(write, held, total, out=place)
-            if isinstance(join, Tensor):
-                place.mul_(join)
-        return out, functional.hardshrink(after, TINY[out.dtype])
-
-    def _joins(self) -> Iterator[Tensor | float]:
-        """The factor [1|B,1|H,K|1,V|1] before every chunk and after the last."""
-        key = None if self.key is None else self.key.join[..., None].unbind(2)
-        value = None if self.value is None else self.value.join[..., None, :].unbind(2)
-        for n in range(self.chunks.count + 1):
-            of_key = 1.0 if key is None else key[n]
-            yield of_key if value is None else of_key * value[n]
+    def _joins(self, dtype: torch.dtype) -> list[Tensor] | None:
+        """exp(a + a') before every chunk and after the last [1|B,1|H,K|1,V|1]."""
+        over_key = None if self.key is None else self.key.log_join.exp().to(dtype)[..., None]
+        over_value = None if self.value is None else self.value.log_join.exp().to(dtype)[..., None, :]
+        if over_key is None or over_value is None:
+            one = over_value if over_key is None else over_key
+            return None if one is None else list(one.unbind(2))
+        return [k * v for k, v in zip(over_key.unbind(2), over_value.unbind(2), strict=True)]
 
     def _decay_gradient(
         self,
-        x: Lowered,
         log_decay: Tensor | None,
         rows: list[Tensor],
         drows: list[Tensor],
@@ -270,23 +213,39 @@ class Frame:
             return None
         products = [r * d for r, d in zip(rows, drows, strict=True)]
         read = sum(products[1:], products[0])
-        read = one_step_earlier(read) if self.before else read
-        return decay_gradient(self.chunks, x, log_decay, read, columns * dcolumns, ends)
+        read = one_step_earlier(read) if self.x.before else read
+        return decay_gradient(self.chunks, self.x, log_decay, read, columns * dcolumns, ends)
 
 
-def _by_head(memory: Tensor, writes: Tensor, joins: Tensor, out: Tensor, *, reverse: bool) -> Tensor:
-    """The same as one matrix product over the chunks, into ``out``; returns the last memory."""
+def looks(x: Tensor) -> bool:
+    """Whether the values of decays may be looked at: on a GPU a look would stall the stream."""
+    return not x.is_cuda
+
+
+def _carried_by_head(memory: Tensor, writes: Tensor, log_join: Tensor, *, reverse: bool) -> tuple[Tensor, Tensor]:
+    """:func:`eos.engine.chunks.carried` for one join a head, as one matrix product over the chunks.
+
+    Arguments:
+        memory: [B,H,K,V].
+        writes: [B,H,N,K,V].
+        log_join: float64 [1|B,1|H,N+1,1].
+    """
     batch, heads, count = writes.shape[:3]
-    joins = joins.expand(batch, heads, -1, -1)
+    passed = log_join.cumsum(-2)
+    # Half a chunk on either side is of the frames, not of the decay: what is negligible lies further down.
+    floor = NEGLIGIBLE[writes.dtype] * math.exp(SPAN)
+    joins = exp_decay((passed - (passed - log_join).mT).to(writes.dtype), floor).tril_().expand(batch, heads, -1, -1)
     # joins[n, m] leads from write m − 1, or from the memory before all, to what chunk n finds; its transpose leads back
     if reverse:
         start, steps, end, last = joins[..., -1, 1:], joins[..., :-1, 1:].mT, 0, joins[..., 0, 0]
     else:
         start, steps, end, last = joins[..., :-1, 0], joins[..., :-1, 1:], -1, joins[..., -1, -1]
-    torch.mul(start[..., None, None], memory[:, :, None], out=out)
+    out = torch.mul(start[..., None, None], memory[:, :, None], out=torch.empty_like(writes))
     flat = out.view(batch * heads, count, -1)
     flat.baddbmm_(steps.reshape(batch * heads, count, count), writes.view(batch * heads, count, -1))
-    return (out[:, :, end] + writes[:, :, end]).mul_(last[..., None, None])
+    after = (out[:, :, end] + writes[:, :, end]).mul_(last[..., None, None])
+    tiny = TINY[out.dtype]
+    return functional.hardshrink(out, tiny), functional.hardshrink(after, tiny)
 
 
 def _summed(log_decay: Tensor, reset: Tensor | None) -> Tensor:

@@ -1,14 +1,16 @@
 """What only the chunked algorithm must hold."""
 
+import pytest
 import torch
 
 from eos import engine
+from eos.engine import framed
 from eos.engine.chunked import Chunked
 from eos.record import Recurrence, Transition
 from tests.compare import assert_close, outcome, scanned
-from tests.engine.runners import windows
-from tests.records import cast
-from tests.tolerances import FLOAT32
+from tests.engine.runners import reference, runnable, windows
+from tests.records import CASES, cast
+from tests.tolerances import EXACT, FLOAT32
 
 
 def test_scores_above_the_diagonal_may_overflow() -> None:
@@ -36,3 +38,12 @@ def test_a_mild_chunk_between_strong_ones_carries_the_memory_through() -> None:
     record = Recurrence(input=i, expand=e, shrink=s, transition=Transition(head=head))
     want = outcome(cast(record, torch.float64), scanned("sequential"))
     assert_close(outcome(record, windows(Chunked(size=64), 256)), want, FLOAT32)
+
+
+def test_values_that_may_not_be_looked_at_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a GPU: decays over K or V run by doubling, those of a head as a matrix."""
+    monkeypatch.setattr(framed, "looks", lambda x: False)
+    for name in CASES:
+        record, want = reference(name, 17)
+        if "chunked" in runnable(record):
+            assert_close(outcome(record, windows(Chunked(size=8), 16)), want, EXACT)
