@@ -7,7 +7,7 @@ import torch
 EXACT = 1e-9
 
 #: The engine's own promise for T = 2048 and every mixture of decays: sixteen times float32's rounding of 1.2e-7.
-#: Products of decays are made by doubling, so their rounding grows with log₂ of the chunk.
+#: Products of decays come from float64 sums, or by doubling, whose rounding grows with log₂ of the chunk.
 FLOAT32 = 2e-6
 
 #: A memory that is rounded at each of 2048 steps and forgets none of them: a random walk of √2048 · 3e-8 = 1.4e-6,

@@ -6,7 +6,7 @@
     groups        heads of e and s repeated by stride
     substeps      decay and phase on the first micro-step of each step
 
-A window is short (some hundred steps), so nothing made here is ever held for the whole of T; everything is plain
+A window is at most a few thousand steps, and nothing made here is held for the whole of T; everything is plain
 differentiable torch, so the gradients of a rewrite come from autograd.
 """
 

@@ -47,7 +47,7 @@ class Plan:
         window: steps lowered and run at once.
         chunk: steps of a chunk inside a window (chunked and delta).
         cost: the estimate for the forward pass.
-        state_bytes: bytes of the memory that decoding carries.
+        state_bytes: bytes of the memory m that decoding carries, without a normaliser.
         reasons: for every algorithm and backend, why it was or was not chosen.
     """
 

@@ -17,7 +17,8 @@ class Structure:
         varying: names of the parts that depend on batch or time.
         per_channel: names among expand and shrink that have a V axis.
         gate_over_both, phase_over_value: whether a gate or a phase has K and V axes.
-        reads: number of reads.
+        decay_over_key: whether a decay differs over the entries of K.
+        reads, substeps, read: number of reads, and the rest as in the record.
         dtype: of the memory; activations: of y.
         device: type of the device.
     """
