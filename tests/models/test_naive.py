@@ -17,7 +17,8 @@ WIDTH, LENGTH, LAYERS = 32, 21, 3
 # float64 and two orders of summation
 TOLERANCE = 1e-10
 
-EXPAND, SHRINK, FIRST = "composition.expand.projection", "composition.shrink.projection", "composition.oscillation.0"
+EXPAND, SHRINK = "composition.expand.projection", "composition.shrink.projection"
+FIRST, SECOND = "composition.oscillation.0", "composition.oscillation.1"
 QUERY_KEY_VALUE = {"query": f"{SHRINK}.weight", "key": f"{EXPAND}.weight", "value": "composition.input.weight"}
 CONVOLVED = {
     f"{name}_taps": f"composition.convolutions.{target}.weight"
@@ -29,7 +30,7 @@ LOW_RANK_GATE = {
 }
 NORM = {"norm": "readout.norm.weight"}
 
-# recipe → (naive form, mixer, arguments besides heads, the naive form's name of every parameter)
+# recipe → (naive form, or file.form; mixer, arguments besides heads, the naive form's name of every parameter)
 CASES = {
     "linear_attention": ("linear_attention", "main", {}, QUERY_KEY_VALUE),
     "retnet": (
@@ -126,6 +127,75 @@ CASES = {
             "gate": "readout.gate.projection.weight",
         },
     ),
+    "deltanet": (
+        "delta_rule",
+        "main",
+        {},
+        {
+            **QUERY_KEY_VALUE,
+            **CONVOLVED,
+            **NORM,
+            "beta": f"{FIRST}.logits.projection.weight",
+            "beta_bias": f"{FIRST}.logits.bias",
+        },
+    ),
+    "kda": (
+        "delta_rule.kimi_delta_attention",
+        "main",
+        {},
+        {
+            **QUERY_KEY_VALUE,
+            **CONVOLVED,
+            **NORM,
+            **LOW_RANK_GATE,
+            "beta": f"{FIRST}.logits.projection.weight",
+            "beta_bias": f"{FIRST}.logits.bias",
+            "step_down": f"{SECOND}.logits.projection.0.weight",
+            "step_up": f"{SECOND}.logits.projection.1.weight",
+            "step_bias": f"{SECOND}.logits.bias",
+            "log_rate": f"{SECOND}.log_rate",
+        },
+    ),
+    "mingru": (
+        "minimal_gru",
+        "main",
+        {},
+        {
+            "candidate": "composition.input.weight",
+            "taps": "composition.convolutions.input.weight",
+            "gate": f"{FIRST}.logits.projection.weight",
+            "gate_bias": f"{FIRST}.logits.bias",
+        },
+    ),
+    "gfw": (
+        "decaying_fast_weights",
+        "main",
+        {},
+        {
+            **QUERY_KEY_VALUE,
+            **NORM,
+            "norm_bias": "readout.norm.bias",
+            "over_key": f"{FIRST}.key_logits.projection.weight",
+            "over_key_bias": f"{FIRST}.key_logits.bias",
+            "over_value": f"{FIRST}.value_logits.projection.weight",
+            "over_value_bias": f"{FIRST}.value_logits.bias",
+        },
+    ),
+    "gateloop": (
+        "gate_loop",
+        "main",
+        {},
+        {
+            **QUERY_KEY_VALUE,
+            **NORM,
+            "norm_bias": "readout.norm.bias",
+            "decay": f"{FIRST}.logits.projection.weight",
+            "decay_bias": f"{FIRST}.logits.bias",
+            "phase": f"{SECOND}.phase.projection.weight",
+            "phase_bias": f"{SECOND}.phase.bias",
+            "gate": "readout.gate.projection.weight",
+        },
+    ),
     "lightnet": (
         "additive_attention",
         "main",
@@ -159,7 +229,8 @@ def test_mixer_equals_naive_form(case: str) -> None:
 
     if mixer.heads > 1:
         arguments = {"heads": mixer.heads, **arguments}
-    naive = getattr(importlib.import_module(f"tests.naive.{module}"), module)
+    file, _, function = module.partition(".")
+    naive = getattr(importlib.import_module(f"tests.naive.{file}"), function or file)
     x = torch.randn(2, LENGTH, WIDTH, dtype=torch.float64)
     wanted = torch.stack([naive(row, weights, **arguments) for row in x])
     torch.testing.assert_close(layer(x), wanted, atol=TOLERANCE, rtol=TOLERANCE)

@@ -141,15 +141,20 @@ def test_greedy_generation_is_the_argmax_of_the_forward_pass(model: LanguageMode
 
 
 PLANNED = {
+    "deltanet": {"main": "delta"},
     "gated_deltanet": {"main": "delta"},
+    "gateloop": {"main": "chunked"},
+    "gfw": {"main": "chunked"},
     "gla": {"main": "chunked"},
     "hgrn2": {"main": "chunked"},
     "hybrid": {"main": "delta"},
+    "kda": {"main": "delta"},
     "lightnet": {"main": "chunked"},
     "linear_attention": {"main": "chunked"},
     "llama": {},
     "mamba": {"main": "elementwise"},
     "mamba2": {"main": "chunked"},
+    "mingru": {"main": "chunked"},
     "retnet": {"main": "chunked"},
     "tnl": {"first": "chunked", "main": "chunked"},
 }
