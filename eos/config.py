@@ -206,6 +206,9 @@ class EOSMixer:
     value_size: int | None = option(None, "V, the value size of a head; null means value_ratio · width / H", low=1)
     value_ratio: float = option(1.0, "V · H / width, where value_size is null", above=0, high=16)
     groups: int | None = option(None, "heads of e and s (H must be a multiple); null means H", low=1)
+    input: Literal["linear", "ones"] = option(
+        "linear", "the input i: a projection of x, or ones, where e alone says what is written (complex recurrences)"
+    )
     input_activation: Activation = option("none", "applied to the input i")
     stages_read: Literal["layer", "input"] = option(
         "layer", "what the stages see as x: the layer's input, or the input i after convolution and activation (Mamba)"

@@ -36,6 +36,7 @@ __all__ = [
     "GateProjection",
     "LayerContext",
     "activate",
+    "bounded_below",
     "option",
     "options",
     "spread",
@@ -82,6 +83,24 @@ def undecayed(start: Tensor) -> nn.Parameter:
     parameter = nn.Parameter(start)
     parameter._no_weight_decay = True  # type: ignore[attr-defined]
     return parameter
+
+
+def bounded_below(log_decay: Tensor, bounds: Tensor, layer: int) -> Tensor:
+    """log(γ_l + (1 − γ_l) o) with γ_l = Σ_{j<l} softmax(Γ)_j: layer 0 has no bound, and no layer's reaches 1.
+
+    Arguments:
+        log_decay: log o in nats [...].
+        bounds: Γ [L, ...], shared by all layers.
+        layer: l, 0 ≤ l < L.
+
+    Source: arXiv:2311.04823, section 3.2.
+    """
+    if layer == 0:
+        return log_decay
+    bound = bounds.softmax(dim=0)[:layer].sum(dim=0)
+    # The logarithm of a share that underflowed to zero would have a gradient that is not a number.
+    bound = bound.clamp(min=torch.finfo(bound.dtype).tiny)
+    return torch.logaddexp(bound.log(), torch.log1p(-bound) + log_decay)
 
 
 class GateProjection(nn.Module):
@@ -189,10 +208,18 @@ class AbstractOscillation(AbstractStage):
 
 
 class AbstractShrink(AbstractProjectedStage):
-    """Makes the shrink state s [1|B,1|T,G,K] (or per channel) from z = project(x), e and the transition."""
+    """Makes the shrink state s [1|B,1|T,G,K] (or per channel) from z = project(x), e and the transition.
+
+    A tuple of several reads the memory as often; what they read stands side by side along V.
+    """
+
+    @property
+    def reads(self) -> int:
+        """How many reads there are."""
+        return 1
 
     @abstractmethod
-    def forward(self, z: Tensor, e: Tensor, transition: Transition) -> Tensor: ...
+    def forward(self, z: Tensor, e: Tensor, transition: Transition) -> Tensor | tuple[Tensor, ...]: ...
 
 
 class AbstractCouple(AbstractStage):

@@ -85,7 +85,7 @@ def _eos_row(mixer: EOSMixer, record: "Recurrence") -> Rows:
     from eos.cli.equation import memory_equation, reach, read_equation
 
     projected = "W x_t" if mixer.input_activation == "none" else f"{mixer.input_activation}(W x_t)"
-    yield "i", Text(f"i_t = {projected}", style="cyan")
+    yield "i", Text("i = 1" if mixer.input == "ones" else f"i_t = {projected}", style="cyan")
     yield "e", _stage("expand", mixer.expand)
     yield from (("o", _stage("oscillation", part)) for part in mixer.oscillation)
     if not mixer.oscillation:

@@ -52,6 +52,8 @@ def make_context(
     Raises:
         CompositionError: sizes that do not divide.
     """
+    if mixer.input == "ones" and (mixer.skip or mixer.stages_read == "input" or mixer.input_activation != "none"):
+        raise CompositionError("input=ones is no projection of x: it has no activation, skip or stages_read=input")
     heads, groups = mixer.heads, mixer.groups or mixer.heads
     if heads % groups:
         raise CompositionError(f"heads = {heads} must be a multiple of groups = {groups}")
@@ -87,7 +89,7 @@ class Composition(nn.Module):
         self.mixer = mixer
         self.context = context
         channels = context.heads * context.value_size
-        self.input = nn.Linear(width, channels, bias=mixer.bias)
+        self.input = nn.Linear(width, channels, bias=mixer.bias) if mixer.input == "linear" else None
         self.expand: AbstractExpand = build_stage("expand", mixer.expand, context)
         self.oscillation = nn.ModuleList(build_stage("oscillation", recipe, context) for recipe in mixer.oscillation)
         self.shrink: AbstractShrink = build_stage("shrink", mixer.shrink, context)
@@ -96,7 +98,8 @@ class Composition(nn.Module):
         )
         self.convolutions = nn.ModuleDict()
         if mixer.short_convolution is not None:
-            features = {"input": channels, "expand": self.expand.features, "shrink": self.shrink.features}
+            features = {"expand": self.expand.features, "shrink": self.shrink.features}
+            features["input"] = 0 if self.input is None else channels
             for target in mixer.short_convolution.targets:
                 if features[target]:
                     self.convolutions[target] = CausalConvolution(mixer.short_convolution, features[target])
@@ -109,10 +112,8 @@ class Composition(nn.Module):
             pasts[target] = torch.zeros(batch, *convolution.shape, device=device, dtype=dtype)
         return pasts
 
-    def forward(
-        self, x: Float[Tensor, "B T D"], *, reset: Bool[Tensor, "B T"] | None, pasts: Pasts | None
-    ) -> tuple[States, Float[Tensor, "B T H V"]]:
-        """What the engine runs, and i by itself; ``pasts`` is moved on in place."""
+    def forward(self, x: Float[Tensor, "B T D"], *, reset: Bool[Tensor, "B T"] | None, pasts: Pasts | None) -> States:
+        """What the engine runs; ``pasts`` is moved on in place."""
 
         def convolve(target: str, z: Tensor) -> Tensor:
             if target not in self.convolutions:
@@ -122,13 +123,19 @@ class Composition(nn.Module):
                 pasts[target] = past
             return z
 
-        i = activate(self.mixer.input_activation, convolve("input", self.input(x)))
-        read = i if self.mixer.stages_read == "input" else x
+        read = x
+        if self.input is None:
+            i = x.new_ones(1, 1, 1, self.context.value_size)
+        else:
+            z = activate(self.mixer.input_activation, convolve("input", self.input(x)))
+            read = z if self.mixer.stages_read == "input" else x
+            i = rearrange(z, "b t (h v) -> b t h v", h=self.context.heads)
         e = self.expand(convolve("expand", self.expand.project(read)))
         transition = reduce(mul, [oscillate(read, e) for oscillate in self.oscillation], Transition())
         s = self.shrink(convolve("shrink", self.shrink.project(read)), e, transition)
-        i = rearrange(i, "b t (h v) -> b t h v", h=self.context.heads)
         if self.couple is not None:
+            if isinstance(s, tuple):
+                raise CompositionError(f"a couple stage changes one read, got {len(s)}")
             i, e, s = self.couple(i, e, s)
         states = States(i, e, s, transition)
-        return (states if self.mixer.denominator is None else with_ones(states)), i
+        return states if self.mixer.denominator is None else with_ones(states)

@@ -10,11 +10,11 @@ from eos.record import Transition, map_parts, parts
 
 
 class States(NamedTuple):
-    """What the stages made: i [B,T,H,V], e, s and the transition."""
+    """What the stages made: i [1|B,1|T,1|H,V], e, one or several s, and the transition."""
 
     i: Tensor
     e: Tensor
-    s: Tensor
+    s: Tensor | tuple[Tensor, ...]
     transition: Transition
 
 
@@ -22,9 +22,11 @@ def with_ones(states: States) -> States:
     """The states with ones beside i: one column where nothing depends on V, else a column for every column of i.
 
     Raises:
-        CompositionError: a running maximum of its own for every entry of K, which no denominator fits.
+        CompositionError: several reads; or a running maximum for every entry of K, which no denominator fits.
     """
     i, e, s, transition = states
+    if isinstance(s, tuple):
+        raise CompositionError(f"a denominator divides one read, got {len(s)}")
     scaled = (transition.log_gate, transition.key)
     if transition.stabilise == "max" and any(t is not None and t.shape[-1] > 1 for t in scaled):
         raise CompositionError('a denominator with stabilise="max" needs a log_gate and a decay that all of K share')

@@ -68,7 +68,8 @@ class EOSLayer(AbstractMixer):
         self.mixer = mixer
         self.composition = Composition(mixer, width, context)
         self.skip = undecayed(torch.ones(heads, values)) if mixer.skip else None
-        self.readout = Readout(mixer.output, width=width, heads=heads, values=values, layers=layers, bias=mixer.bias)
+        read = values * self.composition.shrink.reads
+        self.readout = Readout(mixer.output, width=width, heads=heads, values=read, layers=layers, bias=mixer.bias)
 
     def cache(self, batch: int, *, device: torch.device | None = None, dtype: torch.dtype | None = None) -> EOSCache:
         """An empty cache for decoding ``batch`` rows; its size does not grow."""
@@ -76,7 +77,7 @@ class EOSLayer(AbstractMixer):
 
     def record(self, x: Float[Tensor, "B T D"], *, reset: Bool[Tensor, "B T"] | None = None) -> Recurrence:
         """What the engine runs for x: what ``eos.plan`` explains."""
-        states, _ = self.composition(x, reset=reset, pasts=None)
+        states = self.composition(x, reset=reset, pasts=None)
         return _recurrence(states, reset, None)
 
     def forward(
@@ -85,17 +86,17 @@ class EOSLayer(AbstractMixer):
         """Mix x; with a cache, continue what earlier calls saw and move the cache on."""
         if cache is not None and not isinstance(cache, EOSCache):
             raise TypeError(f"an EOS layer takes the cache of its own cache(), got {type(cache).__name__}")
-        states, i = self.composition(x, reset=reset, pasts=None if cache is None else cache.pasts)
+        states = self.composition(x, reset=reset, pasts=None if cache is None else cache.pasts)
         record = _recurrence(states, reset, None if cache is None else cache.memory)
         # under autocast y comes in bfloat16, the norm's weights in float32
         y = self._run(record, cache).to(self.readout.output.weight.dtype)
         if self.skip is not None:
-            y = y + self.skip * i
+            y = y + self.skip * states.i[..., : self.skip.shape[-1]]
         output: Tensor = self.readout(y, x)
         return output
 
     def _run(self, record: Recurrence, cache: EOSCache | None) -> Tensor:
-        """y, divided by its denominator where the mixer has one."""
+        """y: divided by its denominator where the mixer has one, several reads side by side."""
         denominator = self.mixer.denominator
         traced = denominator is not None and record.transition.stabilise == "max"
         maximum: Tensor | None = None
@@ -106,9 +107,10 @@ class EOSLayer(AbstractMixer):
             y, memory = engine.step(record)
             if traced and memory.log_scale is not None:
                 maximum = memory.log_scale[:, None]
-        assert isinstance(y, Tensor)  # there is one read
         if cache is not None:
             cache.memory = memory
+        if not isinstance(y, Tensor):
+            return torch.cat(y, -1)
         if denominator is None:
             return y
         return divide(y, self.composition.context.value_size, floor=denominator.floor, log_scale=maximum)

@@ -25,7 +25,7 @@ def refuse(mixer: EOSMixer | SoftmaxMixer, width: int) -> str | None:
     try:
         context = make_context(mixer, width, layer=0, layers=1, shared=None)
         with torch.device("meta"), torch.no_grad():
-            states, _ = Composition(mixer, width, context)(torch.empty(ROWS, STEPS, width), reset=None, pasts=None)
+            states = Composition(mixer, width, context)(torch.empty(ROWS, STEPS, width), reset=None, pasts=None)
             Recurrence(input=states.i, expand=states.e, shrink=states.s, transition=states.transition)
     except (CompositionError, RecordError) as error:
         return f"{_stages(mixer)} cannot stand together: {error}"

@@ -11,7 +11,16 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from eos.record import Transition
-from eos.stage import AbstractOscillation, GateProjection, LayerContext, option, options, spread, undecayed
+from eos.stage import (
+    AbstractOscillation,
+    GateProjection,
+    LayerContext,
+    bounded_below,
+    option,
+    options,
+    spread,
+    undecayed,
+)
 
 
 class KeyGate(AbstractOscillation):
@@ -50,12 +59,8 @@ class KeyGate(AbstractOscillation):
 
     def forward(self, x: Tensor, e: Tensor) -> Transition:
         log_decay = F.logsigmoid(self.logits(x))
-        if self.bounds is not None and self.context.layer > 0:
-            # An exclusive cumulative sum: layer 0 has no bound, and no layer's bound reaches 1.
-            bound = self.bounds.softmax(dim=0)[: self.context.layer].sum(dim=0)
-            # The logarithm of a share that underflowed to zero would have a gradient that is not a number.
-            bound = bound.clamp(min=torch.finfo(bound.dtype).tiny)
-            log_decay = torch.logaddexp(bound.log(), torch.log1p(-bound) + log_decay)
+        if self.bounds is not None:
+            log_decay = bounded_below(log_decay, self.bounds, self.context.layer)
         log_decay = log_decay / self.options.tau
         return Transition(key=log_decay, gate=self._gate(log_decay))
 

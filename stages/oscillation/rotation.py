@@ -1,7 +1,7 @@
 """A fixed or learned turn of every pair of entries at every step: relative positions inside the memory.
 
 Equation: m_p + i·m_{p+K/2} ← exp(−iθ_p) (m_p + i·m_{p+K/2}), θ_p = base^(−2p/K)
-Source: arXiv:2104.09864, section 3.2; arXiv:2307.09270, section 3.3
+Source: arXiv:2104.09864, section 3.2; arXiv:2307.09270, section 3.3; arXiv:2311.04823, section 3.2 (over V)
 """
 
 from typing import Literal
@@ -25,6 +25,10 @@ class Rotation(AbstractOscillation):
         form: Literal["rotate", "cosine"] = option(
             "rotate", "rotate: turn K/2 pairs (p, p + K/2); cosine: K pairs, e and s padded with zeros by couple = pad"
         )
+        over: Literal["key", "value"] = option(
+            "key",
+            "key: an angle for every pair of K; value: for every entry v of V, base^(−2v/V), all pairs alike",
+        )
 
     options: Options
     theta: Tensor
@@ -37,7 +41,8 @@ class Rotation(AbstractOscillation):
     def __init__(self, options: Options, context: LayerContext) -> None:
         super().__init__(options, context)
         pairs = context.key_size // 2 if options.form == "rotate" else context.key_size
-        theta = options.base ** (-2 * torch.arange(pairs, dtype=torch.float64) / context.key_size)
+        angles, size = (pairs, context.key_size) if options.over == "key" else (context.value_size, context.value_size)
+        theta = options.base ** (-2 * torch.arange(angles, dtype=torch.float64) / size)
         if options.learned:
             self.theta = undecayed(theta.float().repeat(context.heads, 1))
         else:
@@ -45,4 +50,5 @@ class Rotation(AbstractOscillation):
 
     def forward(self, x: Tensor, e: Tensor) -> Transition:
         dtype = torch.promote_types(x.dtype, torch.float32)
-        return Transition(phase=-self.theta.to(dtype)[None, None])
+        phase = -self.theta.to(dtype)[None, None]
+        return Transition(phase=phase if self.options.over == "key" else phase[:, :, :, None])

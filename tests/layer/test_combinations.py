@@ -34,6 +34,7 @@ def results(layer: EOSLayer, x: Tensor, algorithm: str) -> dict[str, Tensor | No
     """y, the last memory, and the gradient of everything that takes one."""
     record = layer.record(x)
     y, memory = eos.scan(record, algorithm=algorithm)
+    y = torch.cat(y, -1) if isinstance(y, tuple) else y
     leaves = {"x": x, **dict(layer.composition.named_parameters())}
     weight = torch.linspace(-1, 1, y.numel(), dtype=y.dtype).view_as(y)
     loss = (y * weight).sum() + memory.value.square().sum()

@@ -72,6 +72,21 @@ CASES = {
             "bounds": f"{FIRST}.bounds",
         },
     ),
+    "hgrn": (
+        "complex_gated_rnn",
+        "main",
+        {"layer": 2},
+        {
+            **NORM,
+            "norm_bias": "readout.norm.bias",
+            "input": f"{EXPAND}.weight",
+            "forget": f"{FIRST}.logits.projection.weight",
+            "forget_bias": f"{FIRST}.logits.bias",
+            "bounds": f"{FIRST}.bounds",
+            "theta": f"{SECOND}.theta",
+            "gate": "readout.gate.projection.weight",
+        },
+    ),
     "mamba": (
         "selective_scan",
         "main",

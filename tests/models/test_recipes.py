@@ -146,6 +146,7 @@ PLANNED = {
     "gateloop": {"main": "chunked"},
     "gfw": {"main": "chunked"},
     "gla": {"main": "chunked"},
+    "hgrn": {"main": "elementwise"},
     "hgrn2": {"main": "chunked"},
     "hybrid": {"main": "delta"},
     "kda": {"main": "delta"},
