@@ -200,7 +200,7 @@ class EOSMixer:
     kind: Literal["eos"] = "eos"
     heads: int = option(4, "number of heads H", low=1)
     key_size: int | None = option(
-        None, "K, the expand size of a head; null means key_ratio · width / H", low=1, high=256
+        None, "K, the expand size of a head; null means key_ratio · width / H", low=1, high=1024
     )
     key_ratio: float = option(1.0, "K · H / width, where key_size is null", above=0, high=16)
     value_size: int | None = option(None, "V, the value size of a head; null means value_ratio · width / H", low=1)

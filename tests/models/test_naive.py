@@ -142,6 +142,8 @@ CASES = {
             "gate": "readout.gate.projection.weight",
         },
     ),
+    "based": ("taylor_attention", "main", {}, QUERY_KEY_VALUE),
+    "cosformer": ("cosine_attention", "main", {"most": 2048}, QUERY_KEY_VALUE),
     "deltanet": (
         "delta_rule",
         "main",
@@ -169,6 +171,21 @@ CASES = {
             "step_up": f"{SECOND}.logits.projection.1.weight",
             "step_bias": f"{SECOND}.logits.bias",
             "log_rate": f"{SECOND}.log_rate",
+        },
+    ),
+    "mlstm": (
+        "matrix_lstm",
+        "main",
+        {},
+        {
+            **QUERY_KEY_VALUE,
+            **NORM,
+            "norm_bias": "readout.norm.bias",
+            "forget": f"{FIRST}.forget.projection.weight",
+            "forget_bias": f"{FIRST}.forget.bias",
+            "write": f"{FIRST}.input.projection.weight",
+            "write_bias": f"{FIRST}.input.bias",
+            "gate": "readout.gate.projection.weight",
         },
     ),
     "mingru": (

@@ -141,6 +141,8 @@ def test_greedy_generation_is_the_argmax_of_the_forward_pass(model: LanguageMode
 
 
 PLANNED = {
+    "based": {"main": "chunked"},
+    "cosformer": {"main": "chunked"},
     "deltanet": {"main": "delta"},
     "gated_deltanet": {"main": "delta"},
     "gateloop": {"main": "chunked"},
@@ -156,6 +158,7 @@ PLANNED = {
     "mamba": {"main": "elementwise"},
     "mamba2": {"main": "chunked"},
     "mingru": {"main": "chunked"},
+    "mlstm": {"main": "chunked"},
     "retnet": {"main": "chunked"},
     "tnl": {"first": "chunked", "main": "chunked"},
 }
