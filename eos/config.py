@@ -184,6 +184,8 @@ class Output:
     norm: Norm = option("rms", "normalisation of y")
     per_head: bool = option(True, "normalise each head by itself, else the whole width")
     gate: OutputGate | None = option(None, "the output gate, or null")
+    activation: Activation = option("none", "applied last, before the output projection")
+    glu: bool = option(False, "project to twice the width, and let a sigmoid of one half gate the other")
 
 
 @options
@@ -206,8 +208,9 @@ class EOSMixer:
     value_size: int | None = option(None, "V, the value size of a head; null means value_ratio · width / H", low=1)
     value_ratio: float = option(1.0, "V · H / width, where value_size is null", above=0, high=16)
     groups: int | None = option(None, "heads of e and s (H must be a multiple); null means H", low=1)
-    input: Literal["linear", "ones"] = option(
-        "linear", "the input i: a projection of x, or ones, where e alone says what is written (complex recurrences)"
+    input: Literal["linear", "layer", "ones"] = option(
+        "linear",
+        "the input i: a projection of x; x itself (a filter a channel); or ones, where e alone says what is written",
     )
     input_activation: Activation = option("none", "applied to the input i")
     stages_read: Literal["layer", "input"] = option(

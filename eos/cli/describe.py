@@ -85,7 +85,8 @@ def _eos_row(mixer: EOSMixer, record: "Recurrence") -> Rows:
     from eos.cli.equation import memory_equation, reach, read_equation
 
     projected = "W x_t" if mixer.input_activation == "none" else f"{mixer.input_activation}(W x_t)"
-    yield "i", Text("i = 1" if mixer.input == "ones" else f"i_t = {projected}", style="cyan")
+    written = {"linear": f"i_t = {projected}", "layer": "i_t = x_t", "ones": "i = 1"}[mixer.input]
+    yield "i", Text(written, style="cyan")
     yield "e", _stage("expand", mixer.expand)
     yield from (("o", _stage("oscillation", part)) for part in mixer.oscillation)
     if not mixer.oscillation:

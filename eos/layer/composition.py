@@ -52,13 +52,17 @@ def make_context(
     Raises:
         CompositionError: sizes that do not divide.
     """
-    if mixer.input == "ones" and (mixer.skip or mixer.stages_read == "input" or mixer.input_activation != "none"):
-        raise CompositionError("input=ones is no projection of x: it has no activation, skip or stages_read=input")
+    if mixer.input != "linear" and (mixer.stages_read == "input" or mixer.input_activation != "none"):
+        raise CompositionError(f"input={mixer.input} is no projection: it has no activation and no stages_read=input")
+    if mixer.input == "ones" and mixer.skip:
+        raise CompositionError("skip=true adds what is written, which with input=ones says nothing of x")
     heads, groups = mixer.heads, mixer.groups or mixer.heads
     if heads % groups:
         raise CompositionError(f"heads = {heads} must be a multiple of groups = {groups}")
     key = mixer.key_size or _share(width, mixer.key_ratio, heads, "key")
     value = mixer.value_size or _share(width, mixer.value_ratio, heads, "value")
+    if mixer.input == "layer" and heads * value != width:
+        raise CompositionError(f"input=layer needs heads · V = width, got {heads} · {value} and {width}")
     return LayerContext(
         layer=layer,
         layers=layers,
@@ -123,12 +127,11 @@ class Composition(nn.Module):
                 pasts[target] = past
             return z
 
-        read = x
-        if self.input is None:
+        z = x if self.input is None else activate(self.mixer.input_activation, convolve("input", self.input(x)))
+        read = z if self.mixer.stages_read == "input" else x
+        if self.mixer.input == "ones":
             i = x.new_ones(1, 1, 1, self.context.value_size)
         else:
-            z = activate(self.mixer.input_activation, convolve("input", self.input(x)))
-            read = z if self.mixer.stages_read == "input" else x
             i = rearrange(z, "b t (h v) -> b t h v", h=self.context.heads)
         e = self.expand(convolve("expand", self.expand.project(read)))
         transition = reduce(mul, [oscillate(read, e) for oscillate in self.oscillation], Transition())

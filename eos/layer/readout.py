@@ -2,6 +2,7 @@
 
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn import functional
 
 from eos.config import Output, OutputGate
 from eos.layer.norm import make_norm
@@ -27,7 +28,10 @@ class Gate(nn.Module):
 
 
 class Readout(nn.Module):
-    """W_o of y, normalised head by head or as a whole, and gated by a projection of the layer's input."""
+    """W_o φ(y), y normalised head by head or as a whole, and gated by a projection of the layer's input.
+
+    With glu, W_o y = [a, b] and the output is a ∘ sigmoid(b).
+    """
 
     def __init__(self, options: Output, *, width: int, heads: int, values: int, layers: int, bias: bool) -> None:
         super().__init__()
@@ -36,7 +40,9 @@ class Readout(nn.Module):
         self.norm = make_norm(options.norm, values if options.per_head else channels)
         self.gate = None if options.gate is None else Gate(options.gate, width, channels)
         self.gate_first = options.gate is not None and options.gate.position == "before_norm"
-        self.output = output_projection(channels, width, layers=layers, bias=bias)
+        self.activation = options.activation
+        self.glu = options.glu
+        self.output = output_projection(channels, 2 * width if options.glu else width, layers=layers, bias=bias)
 
     def forward(self, y: Float[Tensor, "B T H V"], x: Float[Tensor, "B T D"]) -> Float[Tensor, "B T D"]:
         """The layer's output; x gates y."""
@@ -45,5 +51,5 @@ class Readout(nn.Module):
         y = self.norm(y if self.per_head else y.flatten(2)).view_as(y)
         if self.gate is not None and not self.gate_first:
             y = self.gate(y, x)
-        output: Tensor = self.output(y.flatten(2))
-        return output
+        output: Tensor = self.output(activate(self.activation, y.flatten(2)))
+        return functional.glu(output) if self.glu else output

@@ -126,6 +126,18 @@ CASES = {
             "gate": "readout.gate.projection.weight",
         },
     ),
+    "s4d": (
+        "diagonal_state_space",
+        "main",
+        {},
+        {
+            "log_rate": f"{FIRST}.log_rate",
+            "turn": f"{FIRST}.phase_rate",
+            "log_step": f"{FIRST}.log_step",
+            "c": "composition.shrink.weight",
+            "skip": "skip",
+        },
+    ),
     "gated_deltanet": (
         "gated_delta_rule",
         "main",

@@ -160,6 +160,7 @@ PLANNED = {
     "mingru": {"main": "chunked"},
     "mlstm": {"main": "chunked"},
     "retnet": {"main": "chunked"},
+    "s4d": {"main": "fft"},
     "tnl": {"first": "chunked", "main": "chunked"},
 }
 

@@ -1,0 +1,50 @@
+"""A learned read of every channel's state, with the discretisation of what was written folded in.
+
+Equation: y = 2 Re(Σ_n C_n z_n m_n), z = (exp(ΔA) − 1) / A (zero-order hold); real: y = Σ_n C_n z_n m_n
+Source: arXiv:2206.11893, sections 3 and 4
+"""
+
+import torch
+from torch import Tensor, nn
+
+from eos.record import Transition
+from eos.stage import AbstractShrink, LayerContext
+
+
+class StateSpaceShrink(AbstractShrink):
+    """s per channel. B is one, as C alone says it all; z is one where the transition has no rate × step.
+
+    C starts from N(0, 1), complex where the memory turns.
+    """
+
+    def __init__(self, options: AbstractShrink.Options, context: LayerContext) -> None:
+        super().__init__(options, context)
+        self.weight = nn.Parameter(torch.randn(context.groups, context.key_size, context.value_size))
+
+    @property
+    def features(self) -> int:
+        """It does not read x."""
+        return 0
+
+    def forward(self, z: Tensor, e: Tensor, transition: Transition) -> Tensor:
+        hold = _hold(transition)
+        if not transition.turns:
+            return (self.weight * hold)[None, None]
+        c = 2 * torch.complex(*self.weight.chunk(2, dim=1)) * hold
+        return torch.cat([c.real, -c.imag], 1)[None, None]
+
+
+def _hold(transition: Transition) -> Tensor | float:
+    """(exp(ΔA) − 1) / A [H,N,V] of the one time-invariant rate × step; 1 where there is none."""
+    if len(transition.terms) != 1 or transition.link != "identity":
+        return 1.0
+    rate, turn, step = transition.terms[0]
+    if rate is None or step.shape[:2] != (1, 1):
+        return 1.0
+    x = step[0, 0] * rate
+    if turn is None:
+        return x.expm1() / rate
+    y = step[0, 0] * turn
+    # exp(x + iy) − 1 without the difference of two numbers near one
+    grown = torch.complex(x.expm1() * y.cos() - 2 * (y / 2).sin().square(), x.exp() * y.sin())
+    return grown / torch.complex(rate.expand_as(turn), turn)

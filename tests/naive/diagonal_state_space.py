@@ -1,0 +1,28 @@
+"""S4D as a recurrence in complex numbers (arXiv:2206.11893, sections 3-4), from its definition and torch alone."""
+
+import math
+
+import torch
+from torch import Tensor
+
+
+def diagonal_state_space(x: Tensor, weights: dict[str, Tensor]) -> Tensor:
+    """h_t = exp(ΔA) h_{t-1} + (exp(ΔA) − 1) A⁻¹ B x_t, y_t = 2 Re(C h_t) + D x_t, channel by channel, for x [T,D].
+
+    The layer's output is a ∘ sigmoid(b) with [a, b] = W gelu(y).
+    """
+    rate = -torch.exp(weights["log_rate"])
+    a = torch.complex(rate, weights["turn"])  # [N,D]
+    step = torch.exp(weights["log_step"].flatten())
+    real, imaginary = weights["c"].chunk(2)
+    c = torch.complex(real, imaginary)
+    kept = torch.exp(step * a)
+    written = (kept - 1) / a
+    h, ys = torch.zeros_like(a), []
+    for t in range(x.shape[0]):
+        h = kept * h + written * x[t]
+        ys.append(2 * (c * h).sum(0).real + weights["skip"].flatten() * x[t])
+    y = torch.stack(ys)
+    y = y * (1 + torch.erf(y / math.sqrt(2))) / 2
+    a, b = (y @ weights["output"].T).chunk(2, dim=1)
+    return a * torch.sigmoid(b)
