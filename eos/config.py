@@ -184,6 +184,7 @@ class Output:
     norm: Norm = option("rms", "normalisation of y")
     per_head: bool = option(True, "normalise each head by itself, else the whole width")
     gate: OutputGate | None = option(None, "the output gate, or null")
+    mix: bool = option(False, "then a plain projection to the width: the C of states that belong to no channel of x")
     activation: Activation = option("none", "applied last, before the output projection")
     glu: bool = option(False, "project to twice the width, and let a sigmoid of one half gate the other")
 
@@ -222,7 +223,9 @@ class EOSMixer:
     couple: Stage | None = option(None, "a joint stage after the three, or null")
     short_convolution: ShortConvolution | None = option(None, "a short convolution on the projections, or null")
     denominator: Denominator | None = option(None, "a denominator, or null")
-    skip: bool = option(False, "add D ∘ i to y, with D learned per channel")
+    skip: bool = option(
+        False, "add D ∘ i to y, with D learned per channel; D ∘ x after output.mix where the input is ones"
+    )
     output: Output = option(Output(), "norm and gate of y")
     bias: bool = option(False, "biases in the projections of i and of the output")
 

@@ -54,8 +54,8 @@ def make_context(
     """
     if mixer.input != "linear" and (mixer.stages_read == "input" or mixer.input_activation != "none"):
         raise CompositionError(f"input={mixer.input} is no projection: it has no activation and no stages_read=input")
-    if mixer.input == "ones" and mixer.skip:
-        raise CompositionError("skip=true adds what is written, which with input=ones says nothing of x")
+    if mixer.input == "ones" and mixer.skip and not mixer.output.mix:
+        raise CompositionError("skip=true with input=ones needs output.mix=true: ones say nothing of x")
     heads, groups = mixer.heads, mixer.groups or mixer.heads
     if heads % groups:
         raise CompositionError(f"heads = {heads} must be a multiple of groups = {groups}")

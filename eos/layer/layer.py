@@ -67,7 +67,9 @@ class EOSLayer(AbstractMixer):
         heads, values = context.heads, context.value_size
         self.mixer = mixer
         self.composition = Composition(mixer, width, context)
-        self.skip = undecayed(torch.ones(heads, values)) if mixer.skip else None
+        self.skip: nn.Parameter | None = None
+        if mixer.skip:
+            self.skip = undecayed(torch.ones(width) if mixer.input == "ones" else torch.ones(heads, values))
         read = values * self.composition.shrink.reads
         self.readout = Readout(mixer.output, width=width, heads=heads, values=read, layers=layers, bias=mixer.bias)
 
@@ -90,9 +92,12 @@ class EOSLayer(AbstractMixer):
         record = _recurrence(states, reset, None if cache is None else cache.memory)
         # under autocast y comes in bfloat16, the norm's weights in float32
         y = self._run(record, cache).to(self.readout.output.weight.dtype)
-        if self.skip is not None:
-            y = y + self.skip * states.i[..., : self.skip.shape[-1]]
-        output: Tensor = self.readout(y, x)
+        if self.skip is None:
+            output: Tensor = self.readout(y, x)
+        elif self.mixer.input == "ones":
+            output = self.readout(y, x, skipped=self.skip * x)
+        else:
+            output = self.readout(y + self.skip * states.i[..., : self.skip.shape[-1]], x)
         return output
 
     def _run(self, record: Recurrence, cache: EOSCache | None) -> Tensor:

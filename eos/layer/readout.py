@@ -28,9 +28,9 @@ class Gate(nn.Module):
 
 
 class Readout(nn.Module):
-    """W_o φ(y), y normalised head by head or as a whole, and gated by a projection of the layer's input.
+    """W_o φ(C y), y normalised head by head or as a whole, and gated by a projection of the layer's input.
 
-    With glu, W_o y = [a, b] and the output is a ∘ sigmoid(b).
+    C is there with mix alone; with glu, W_o φ(C y) = [a, b] and the output is a ∘ sigmoid(b).
     """
 
     def __init__(self, options: Output, *, width: int, heads: int, values: int, layers: int, bias: bool) -> None:
@@ -40,16 +40,22 @@ class Readout(nn.Module):
         self.norm = make_norm(options.norm, values if options.per_head else channels)
         self.gate = None if options.gate is None else Gate(options.gate, width, channels)
         self.gate_first = options.gate is not None and options.gate.position == "before_norm"
+        self.mix = nn.Linear(channels, width, bias=bias) if options.mix else None
+        channels = width if options.mix else channels
         self.activation = options.activation
         self.glu = options.glu
         self.output = output_projection(channels, 2 * width if options.glu else width, layers=layers, bias=bias)
 
-    def forward(self, y: Float[Tensor, "B T H V"], x: Float[Tensor, "B T D"]) -> Float[Tensor, "B T D"]:
-        """The layer's output; x gates y."""
+    def forward(
+        self, y: Float[Tensor, "B T H V"], x: Float[Tensor, "B T D"], *, skipped: Float[Tensor, "B T D"] | None = None
+    ) -> Float[Tensor, "B T D"]:
+        """The layer's output; x gates y, and what skips the memory joins after the mix."""
         if self.gate is not None and self.gate_first:
             y = self.gate(y, x)
         y = self.norm(y if self.per_head else y.flatten(2)).view_as(y)
         if self.gate is not None and not self.gate_first:
             y = self.gate(y, x)
-        output: Tensor = self.output(activate(self.activation, y.flatten(2)))
+        z = y.flatten(2) if self.mix is None else self.mix(y.flatten(2))
+        z = z if skipped is None else z + skipped
+        output: Tensor = self.output(activate(self.activation, z))
         return functional.glu(output) if self.glu else output

@@ -138,6 +138,19 @@ CASES = {
             "skip": "skip",
         },
     ),
+    "lru": (
+        "linear_recurrent_unit",
+        "main",
+        {},
+        {
+            "b": f"{EXPAND}.weight",
+            "log_rate": f"{FIRST}.log_rate",
+            "log_angle": f"{FIRST}.log_angle",
+            "log_gate": f"{FIRST}.log_gate",
+            "c": "readout.mix.weight",
+            "skip": "skip",
+        },
+    ),
     "gated_deltanet": (
         "gated_delta_rule",
         "main",

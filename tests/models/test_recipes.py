@@ -155,6 +155,7 @@ PLANNED = {
     "lightnet": {"main": "chunked"},
     "linear_attention": {"main": "chunked"},
     "llama": {},
+    "lru": {"main": "elementwise"},
     "mamba": {"main": "elementwise"},
     "mamba2": {"main": "chunked"},
     "mingru": {"main": "chunked"},
