@@ -151,6 +151,22 @@ CASES = {
             "skip": "skip",
         },
     ),
+    "griffin": (
+        "real_gated_lru",
+        "main",
+        {},
+        {
+            "input": "composition.input.weight",
+            "taps": "composition.convolutions.input.weight",
+            "taps_bias": "composition.convolutions.input.bias",
+            "logit": f"{FIRST}.logit",
+            "power": f"{FIRST}.power_logits.projection.weight",
+            "power_bias": f"{FIRST}.power_logits.bias",
+            "write": f"{FIRST}.input_logits.projection.weight",
+            "write_bias": f"{FIRST}.input_logits.bias",
+            "gate": "readout.gate.projection.weight",
+        },
+    ),
     "gated_deltanet": (
         "gated_delta_rule",
         "main",

@@ -148,6 +148,7 @@ PLANNED = {
     "gateloop": {"main": "chunked"},
     "gfw": {"main": "chunked"},
     "gla": {"main": "chunked"},
+    "griffin": {"main": "chunked"},
     "hgrn": {"main": "elementwise"},
     "hgrn2": {"main": "chunked"},
     "hybrid": {"main": "delta"},
