@@ -9,8 +9,8 @@ PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
 BIN := .venv/bin
 READY := .venv/ready
-FAST := not slow and not gpu and not services
-# One process a core; what is slow may measure time and memory, and runs alone.
+FAST := not slow and not alone and not gpu and not services
+# One process a core; what measures time runs alone.
 PARALLEL := --numprocesses auto --maxprocesses 8 --dist loadgroup
 
 .PHONY: help test test-all test-services lint format demo bench clean
@@ -51,8 +51,8 @@ test: lint
 	@echo "and tests with servers or browsers (make test-services)."
 
 test-all: lint
-	$(BIN)/python -m pytest $(PARALLEL) -m "$(FAST)"
-	$(BIN)/python -m pytest -m "(slow or gpu) and not services"
+	$(BIN)/python -m pytest $(PARALLEL) -m "not alone and not gpu and not services"
+	$(BIN)/python -m pytest -m "(alone or gpu) and not services"
 	@echo
 	@echo "Left out: tests with servers or browsers (make test-services); GPU tests skip where there is no GPU."
 

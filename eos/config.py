@@ -169,11 +169,19 @@ class ShortConvolution:
 
 
 @options
+class TokenShift:
+    """Every projection sees x_t + μ ∘ (x_{t-1} − x_t), with a μ of its own."""
+
+    rank: int | None = option(None, "bottleneck of a data-dependent μ; null means a fixed one", low=1, high=256)
+
+
+@options
 class OutputGate:
     """y multiplied by an activation of a projection of the layer's input."""
 
     activation: Activation = option("silu", "applied to the gate's projection")
     rank: int | None = option(None, "bottleneck of the projection; null means full rank", low=1)
+    inner: Activation = option("none", "applied inside the bottleneck")
     position: Literal["before_norm", "after_norm"] = option("after_norm", "where the gate multiplies")
 
 
@@ -222,6 +230,9 @@ class EOSMixer:
     shrink: Stage = option(description="how the memory is read")
     couple: Stage | None = option(None, "a joint stage after the three, or null")
     short_convolution: ShortConvolution | None = option(None, "a short convolution on the projections, or null")
+    token_shift: TokenShift | None = option(None, "a token shift before every projection, or null")
+    read: Literal["after", "before"] = option("after", "read the memory after or before the token is written")
+    bonus: bool = option(False, "add (sᵀ (u ∘ e)) i to y, the token itself, with u learned")
     denominator: Denominator | None = option(None, "a denominator, or null")
     skip: bool = option(
         False, "add D ∘ i to y, with D learned per channel; D ∘ x after output.mix where the input is ones"
@@ -259,6 +270,8 @@ class ChannelMixer:
     activation: Activation = option("silu", "its activation; none makes the simple GLU")
     ratio: float = option(8 / 3, "hidden width / width", above=0, high=16)
     multiple: int = option(8, "the hidden width is rounded up to a multiple of this", low=1)
+    gate: bool = option(False, "multiply the output by a sigmoid of a projection of x")
+    token_shift: bool = option(False, "a token shift before its projections")
 
 
 @options

@@ -110,15 +110,20 @@ class GateProjection(nn.Module):
         width: size of x.
         start: what b starts from, in the logits' shape after [B,T]: (H,), (H, K) or (H, V).
         rank: size of the bottleneck of W; None means full rank.
+        inner: applied inside the bottleneck.
     """
 
-    def __init__(self, width: int, start: Tensor, *, rank: int | None = None) -> None:
+    def __init__(self, width: int, start: Tensor, *, rank: int | None = None, inner: nn.Module | None = None) -> None:
         super().__init__()
         size = start.numel()
         self.projection: nn.Module = (
             nn.Linear(width, size, bias=False)
             if rank is None
-            else nn.Sequential(nn.Linear(width, rank, bias=False), nn.Linear(rank, size, bias=False))
+            else nn.Sequential(
+                nn.Linear(width, rank, bias=False),
+                *([] if inner is None else [inner]),
+                nn.Linear(rank, size, bias=False),
+            )
         )
         self.bias = undecayed(start)
 

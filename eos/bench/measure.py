@@ -1,11 +1,13 @@
 """Timing several things side by side, and the peak memory of one thing by itself."""
 
 import multiprocessing
+import os
 import resource
 import statistics
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from unittest import mock
 
 import torch
 
@@ -15,7 +17,12 @@ _STATUS, _REFERENCES = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
 def side_by_side(things: Mapping[str, Callable[[], object]], *, rounds: int) -> dict[str, float]:
-    """The median seconds of each, measured in turns so that all see the same machine; one round first to warm up."""
+    """The median seconds of each, measured in turns so that all see the same machine."""
+    return {name: statistics.median(seconds) for name, seconds in in_turns(things, rounds=rounds).items()}
+
+
+def in_turns(things: Mapping[str, Callable[[], object]], *, rounds: int) -> dict[str, list[float]]:
+    """The seconds of each in every round; one round first to warm up."""
     times: dict[str, list[float]] = {name: [] for name in things}
     for turn in range(rounds + 1):
         for name, run in things.items():
@@ -23,19 +30,21 @@ def side_by_side(things: Mapping[str, Callable[[], object]], *, rounds: int) -> 
             run()
             if turn:
                 times[name].append(time.perf_counter() - start)
-    return {name: statistics.median(seconds) for name, seconds in times.items()}
+    return times
 
 
 def peak_bytes(run: Callable[..., object], *arguments: object) -> int:
     """How much the resident memory of a fresh process grows while ``run(*arguments)`` runs, at its peak.
 
+    Under glibc every tensor is mapped by itself, so that what is freed no longer counts, whatever stands beside it.
     ``run`` is a function of a module; what it returns first, when called with ``prepare=True``, is done before
     counting starts: imports, and a tiny run that warms up the allocator.
     """
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
     process = context.Process(target=_grown, args=(sender, run, arguments))
-    process.start()
+    with mock.patch.dict(os.environ, {"MALLOC_MMAP_THRESHOLD_": str(128 << 10)}):
+        process.start()
     sender.close()
     try:
         grown = receiver.recv()

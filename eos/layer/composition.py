@@ -14,11 +14,14 @@ from eos.config import EOSMixer, StageRecipe, checked
 from eos.errors import CompositionError
 from eos.layer.convolution import CausalConvolution
 from eos.layer.denominator import States, with_ones
+from eos.layer.token_shift import Shift, previous
 from eos.record import Transition
 from eos.registry import stage
 from eos.stage import AbstractCouple, AbstractExpand, AbstractShrink, LayerContext, activate
 
 Pasts = dict[str, Tensor]
+#: What a token shift gives a view of x of its own, and the name of its past.
+TARGETS, SHIFT = ("input", "expand", "oscillation", "shrink", "gate"), "token_shift"
 
 
 def stage_recipes(mixer: EOSMixer) -> Iterator[tuple[str, StageRecipe]]:
@@ -54,6 +57,8 @@ def make_context(
     """
     if mixer.input != "linear" and (mixer.stages_read == "input" or mixer.input_activation != "none"):
         raise CompositionError(f"input={mixer.input} is no projection: it has no activation and no stages_read=input")
+    if mixer.token_shift is not None and mixer.stages_read == "input":
+        raise CompositionError("a token shift is of the layer's input, which stages_read=input hides from the stages")
     if mixer.input == "ones" and mixer.skip and not mixer.output.mix:
         raise CompositionError("skip=true with input=ones needs output.mix=true: ones say nothing of x")
     heads, groups = mixer.heads, mixer.groups or mixer.heads
@@ -100,6 +105,10 @@ class Composition(nn.Module):
         self.couple: AbstractCouple | None = (
             None if mixer.couple is None else build_stage("couple", mixer.couple, context)
         )
+        self.shift: Shift | None = None
+        if mixer.token_shift is not None:
+            places = {"layer": context.layer, "layers": context.layers}
+            self.shift = Shift(mixer.token_shift, width, TARGETS, **places)
         self.convolutions = nn.ModuleDict()
         if mixer.short_convolution is not None:
             features = {"expand": self.expand.features, "shrink": self.shrink.features}
@@ -109,15 +118,19 @@ class Composition(nn.Module):
                     self.convolutions[target] = CausalConvolution(mixer.short_convolution, features[target])
 
     def pasts(self, batch: int, *, device: torch.device | None, dtype: torch.dtype | None) -> Pasts:
-        """Empty pasts of the short convolutions."""
+        """Empty pasts of the short convolutions and of the token shift."""
         pasts = {}
+        if self.shift is not None:
+            pasts[SHIFT] = torch.zeros(batch, 1, self.shift.mix.shape[1], device=device, dtype=dtype)
         for target, convolution in self.convolutions.items():
             assert isinstance(convolution, CausalConvolution)
             pasts[target] = torch.zeros(batch, *convolution.shape, device=device, dtype=dtype)
         return pasts
 
-    def forward(self, x: Float[Tensor, "B T D"], *, reset: Bool[Tensor, "B T"] | None, pasts: Pasts | None) -> States:
-        """What the engine runs; ``pasts`` is moved on in place."""
+    def forward(
+        self, x: Float[Tensor, "B T D"], *, reset: Bool[Tensor, "B T"] | None, pasts: Pasts | None
+    ) -> tuple[States, Float[Tensor, "B T D"]]:
+        """What the engine runs, and what the output gate sees; ``pasts`` is moved on in place."""
 
         def convolve(target: str, z: Tensor) -> Tensor:
             if target not in self.convolutions:
@@ -127,18 +140,27 @@ class Composition(nn.Module):
                 pasts[target] = past
             return z
 
-        z = x if self.input is None else activate(self.mixer.input_activation, convolve("input", self.input(x)))
-        read = z if self.mixer.stages_read == "input" else x
+        seen = dict.fromkeys(TARGETS, x)
+        if self.shift is not None:
+            before, past = previous(x, reset=reset, past=None if pasts is None else pasts[SHIFT])
+            seen = self.shift(x, before)
+            if pasts is not None:
+                pasts[SHIFT] = past
+        z = seen["input"]
+        if self.input is not None:
+            z = activate(self.mixer.input_activation, convolve("input", self.input(z)))
+        if self.mixer.stages_read == "input":
+            seen = {**dict.fromkeys(TARGETS, z), "gate": x}
         if self.mixer.input == "ones":
             i = x.new_ones(1, 1, 1, self.context.value_size)
         else:
             i = rearrange(z, "b t (h v) -> b t h v", h=self.context.heads)
-        e = self.expand(convolve("expand", self.expand.project(read)))
-        transition = reduce(mul, [oscillate(read, e) for oscillate in self.oscillation], Transition())
-        s = self.shrink(convolve("shrink", self.shrink.project(read)), e, transition)
+        e = self.expand(convolve("expand", self.expand.project(seen["expand"])))
+        transition = reduce(mul, [oscillate(seen["oscillation"], e) for oscillate in self.oscillation], Transition())
+        s = self.shrink(convolve("shrink", self.shrink.project(seen["shrink"])), e, transition)
         if self.couple is not None:
             if isinstance(s, tuple):
                 raise CompositionError(f"a couple stage changes one read, got {len(s)}")
             i, e, s = self.couple(i, e, s)
         states = States(i, e, s, transition)
-        return states if self.mixer.denominator is None else with_ones(states)
+        return (states if self.mixer.denominator is None else with_ones(states)), seen["gate"]

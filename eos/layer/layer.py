@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from eos import engine
 from eos.config import EOSMixer
 from eos.errors import CompositionError
+from eos.layer.bonus import Bonus
 from eos.layer.composition import Composition, Pasts, make_context
 from eos.layer.denominator import States, divide
 from eos.layer.mixer import AbstractCache, AbstractMixer
@@ -67,6 +68,7 @@ class EOSLayer(AbstractMixer):
         heads, values = context.heads, context.value_size
         self.mixer = mixer
         self.composition = Composition(mixer, width, context)
+        self.bonus = Bonus(heads, context.key_size) if mixer.bonus else None
         self.skip: nn.Parameter | None = None
         if mixer.skip:
             self.skip = undecayed(torch.ones(width) if mixer.input == "ones" else torch.ones(heads, values))
@@ -79,8 +81,8 @@ class EOSLayer(AbstractMixer):
 
     def record(self, x: Float[Tensor, "B T D"], *, reset: Bool[Tensor, "B T"] | None = None) -> Recurrence:
         """What the engine runs for x: what ``eos.plan`` explains."""
-        states = self.composition(x, reset=reset, pasts=None)
-        return _recurrence(states, reset, None)
+        states, _ = self.composition(x, reset=reset, pasts=None)
+        return self._recurrence(states, reset, None)
 
     def forward(
         self, x: Float[Tensor, "B T D"], *, reset: Bool[Tensor, "B T"] | None = None, cache: AbstractCache | None = None
@@ -88,20 +90,32 @@ class EOSLayer(AbstractMixer):
         """Mix x; with a cache, continue what earlier calls saw and move the cache on."""
         if cache is not None and not isinstance(cache, EOSCache):
             raise TypeError(f"an EOS layer takes the cache of its own cache(), got {type(cache).__name__}")
-        states = self.composition(x, reset=reset, pasts=None if cache is None else cache.pasts)
-        record = _recurrence(states, reset, None if cache is None else cache.memory)
+        states, gating = self.composition(x, reset=reset, pasts=None if cache is None else cache.pasts)
+        y = self._read(states, reset, cache)
         # under autocast y comes in bfloat16, the norm's weights in float32
-        y = self._run(record, cache).to(self.readout.output.weight.dtype)
+        y = y.to(self.readout.output.weight.dtype)
         if self.skip is None:
-            output: Tensor = self.readout(y, x)
+            output: Tensor = self.readout(y, gating)
         elif self.mixer.input == "ones":
-            output = self.readout(y, x, skipped=self.skip * x)
+            output = self.readout(y, gating, skipped=self.skip * x)
         else:
-            output = self.readout(y + self.skip * states.i[..., : self.skip.shape[-1]], x)
+            output = self.readout(y + self.skip * states.i[..., : self.skip.shape[-1]], gating)
         return output
 
-    def _run(self, record: Recurrence, cache: EOSCache | None) -> Tensor:
-        """y: divided by its denominator where the mixer has one, several reads side by side."""
+    def _recurrence(self, states: States, reset: Tensor | None, memory: Memory | None) -> Recurrence:
+        return Recurrence(
+            input=states.i,
+            expand=states.e,
+            shrink=states.s,
+            transition=states.transition,
+            memory=memory,
+            read=self.mixer.read,
+            reset=reset,
+        )
+
+    def _read(self, states: States, reset: Tensor | None, cache: EOSCache | None) -> Tensor:
+        """y: with its bonus and divided by its denominator where the mixer has them, several reads side by side."""
+        record = self._recurrence(states, reset, None if cache is None else cache.memory)
         denominator = self.mixer.denominator
         traced = denominator is not None and record.transition.stabilise == "max"
         maximum: Tensor | None = None
@@ -116,12 +130,7 @@ class EOSLayer(AbstractMixer):
             cache.memory = memory
         if not isinstance(y, Tensor):
             return torch.cat(y, -1)
+        read: Tensor = y if self.bonus is None else self.bonus(y, states)
         if denominator is None:
-            return y
-        return divide(y, self.composition.context.value_size, floor=denominator.floor, log_scale=maximum)
-
-
-def _recurrence(states: States, reset: Tensor | None, memory: Memory | None) -> Recurrence:
-    return Recurrence(
-        input=states.i, expand=states.e, shrink=states.s, transition=states.transition, memory=memory, reset=reset
-    )
+            return read
+        return divide(read, self.composition.context.value_size, floor=denominator.floor, log_scale=maximum)

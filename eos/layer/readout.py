@@ -21,10 +21,16 @@ class Gate(nn.Module):
         else:
             down = nn.Linear(width, options.rank, bias=False)
             self.projection = nn.Sequential(down, nn.Linear(options.rank, channels, bias=False))
+        self.inner = options.inner
 
     def forward(self, y: Float[Tensor, "B T H V"], x: Float[Tensor, "B T D"]) -> Float[Tensor, "B T H V"]:
         """Gate y by x."""
-        return y * activate(self.activation, self.projection(x)).view_as(y)
+        if isinstance(self.projection, nn.Sequential):
+            down, up = self.projection
+            z = up(activate(self.inner, down(x)))
+        else:
+            z = self.projection(x)
+        return y * activate(self.activation, z).view_as(y)
 
 
 class Readout(nn.Module):

@@ -4,6 +4,7 @@ import torch
 
 from eos.config import EOSMixer, SoftmaxMixer
 from eos.errors import CompositionError, RecordError
+from eos.layer.bonus import refuse_bonus
 from eos.layer.composition import Composition, make_context, stage_recipes
 from eos.record import Recurrence
 
@@ -25,8 +26,10 @@ def refuse(mixer: EOSMixer | SoftmaxMixer, width: int) -> str | None:
     try:
         context = make_context(mixer, width, layer=0, layers=1, shared=None)
         with torch.device("meta"), torch.no_grad():
-            states = Composition(mixer, width, context)(torch.empty(ROWS, STEPS, width), reset=None, pasts=None)
+            states, _ = Composition(mixer, width, context)(torch.empty(ROWS, STEPS, width), reset=None, pasts=None)
             Recurrence(input=states.i, expand=states.e, shrink=states.s, transition=states.transition)
+        if mixer.bonus:
+            refuse_bonus(states)
     except (CompositionError, RecordError) as error:
         return f"{_stages(mixer)} cannot stand together: {error}"
     return None

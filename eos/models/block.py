@@ -1,5 +1,8 @@
 """A pre-norm block: a token mixer and a channel mixer, each on a residual branch."""
 
+from dataclasses import dataclass
+
+import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
@@ -8,6 +11,20 @@ from eos.layer import AbstractCache, AbstractMixer, EOSLayer
 from eos.layer.norm import make_norm
 from eos.models.attention import SoftmaxAttention
 from eos.models.channel_mixer import FeedForward
+
+
+@dataclass
+class BlockCache:
+    """What a block remembers in decoding: its mixer's cache, and the last x of a channel mixer with a token shift."""
+
+    mixer: AbstractCache
+    shifted: Tensor | None
+
+    @property
+    def bytes(self) -> int:
+        """How much memory it takes now."""
+        own = 0 if self.shifted is None else self.shifted.numel() * self.shifted.element_size()
+        return self.mixer.bytes + own
 
 
 class Block(nn.Module):
@@ -28,13 +45,25 @@ class Block(nn.Module):
         self.channel_mixer: FeedForward | None = None
         if recipe.channel_mixer.name != "none":
             self.channel_norm = make_norm(recipe.norm, width, recipe.norm_eps)
-            self.channel_mixer = FeedForward(recipe.channel_mixer, width, layers=layers)
+            self.channel_mixer = FeedForward(recipe.channel_mixer, width, layer=layer, layers=layers)
+
+    def cache(self, batch: int, *, device: torch.device | None = None, dtype: torch.dtype | None = None) -> BlockCache:
+        """An empty cache for decoding ``batch`` rows."""
+        shifted = None
+        if self.channel_mixer is not None and self.channel_mixer.shift is not None:
+            shifted = torch.zeros(batch, 1, self.channel_mixer.shift.mix.shape[1], device=device, dtype=dtype)
+        return BlockCache(mixer=self.mixer.cache(batch, device=device, dtype=dtype), shifted=shifted)
 
     def forward(
-        self, x: Float[Tensor, "B T D"], *, reset: Bool[Tensor, "B T"] | None = None, cache: AbstractCache | None = None
+        self, x: Float[Tensor, "B T D"], *, reset: Bool[Tensor, "B T"] | None = None, cache: BlockCache | None = None
     ) -> Float[Tensor, "B T D"]:
         """One block."""
-        x = x + self.dropout(self.mixer(self.mixer_norm(x), reset=reset, cache=cache))
+        mixed = self.mixer(self.mixer_norm(x), reset=reset, cache=None if cache is None else cache.mixer)
+        x = x + self.dropout(mixed)
         if self.channel_mixer is not None:
-            x = x + self.dropout(self.channel_mixer(self.channel_norm(x)))
+            past = None if cache is None else cache.shifted
+            z, last = self.channel_mixer(self.channel_norm(x), reset=reset, past=past)
+            x = x + self.dropout(z)
+            if past is not None and cache is not None:
+                cache.shifted = last
         return x

@@ -8,9 +8,8 @@ from torch.nn import functional as F
 
 from eos.config import ModelRecipe
 from eos.errors import RecipeError
-from eos.layer import AbstractCache
 from eos.layer.norm import make_norm
-from eos.models.block import Block
+from eos.models.block import Block, BlockCache
 from eos.models.layout import resolve_layout
 
 
@@ -18,7 +17,7 @@ from eos.models.layout import resolve_layout
 class Cache:
     """The decoding state of every layer; a forward pass that gets it reads it and moves it on."""
 
-    layers: tuple[AbstractCache, ...]
+    layers: tuple[BlockCache, ...]
 
     @property
     def bytes(self) -> int:
@@ -66,7 +65,7 @@ class LanguageModel(nn.Module):
         caches = []
         for block in self.blocks:
             assert isinstance(block, Block)
-            caches.append(block.mixer.cache(batch, device=like.device, dtype=like.dtype))
+            caches.append(block.cache(batch, device=like.device, dtype=like.dtype))
         return Cache(tuple(caches))
 
     def forward(

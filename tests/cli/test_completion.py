@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
     ("typed", "found"),
     [
         ("mod", [f"model={name}" for name in sorted(registry.recipes("model"))]),
-        ("model=hgr", ["model=hgrn2"]),
+        ("model=ligh", ["model=lightnet"]),
         ("task=te", ["task=text"]),
         ("expand=o", ["expand=ones"]),
         ("oscillation=head_decay+rot", ["oscillation=head_decay+rotation"]),
@@ -49,7 +49,7 @@ def shell_environment(tmp_path: Path) -> dict[str, str]:
     ("words", "replies"),
     [
         (["eos", "descr"], ["describe"]),
-        (["eos", "describe", "model", "=", "hgr"], ["hgrn2"]),
+        (["eos", "describe", "model", "=", "ligh"], ["lightnet"]),
         (["eos", "describe", "model", "="], sorted(registry.recipes("model"))),
         (["eos", "describe", "model", "=", "hgrn2", "oscillation", "=", "head_decay+rot"], ["head_decay+rotation"]),
         (
@@ -88,10 +88,10 @@ def test_the_script_of_a_shell_is_valid_there(tmp_path: Path, shell_environment:
 def test_fish_completes_key_and_value(tmp_path: Path, shell_environment: dict[str, str]) -> None:
     if shutil.which("fish") is None:
         pytest.skip("fish is not installed")
-    code = "eos completion fish | source; complete -C 'eos describe model=hgr'"
+    code = "eos completion fish | source; complete -C 'eos describe model=ligh'"
     line = ["fish", "--no-config", "-c", code]
     result = subprocess.run(line, capture_output=True, text=True, env=shell_environment, cwd=tmp_path)
-    assert result.stdout.split() == ["model=hgrn2"], result.stderr
+    assert result.stdout.split() == ["model=lightnet"], result.stderr
 
 
 def test_zsh_completes_key_and_value(tmp_path: Path, shell_environment: dict[str, str]) -> None:
@@ -101,9 +101,9 @@ def test_zsh_completes_key_and_value(tmp_path: Path, shell_environment: dict[str
 compdef() { :; }
 eval "$(eos completion zsh)"
 compadd() { print -l -- ${(P)@[-1]}; }
-words=(eos describe model=hgr); CURRENT=3
+words=(eos describe model=ligh); CURRENT=3
 _eos_completion
 """
     line = ["zsh", "--no-rcs", "-c", code]
     result = subprocess.run(line, capture_output=True, text=True, env=shell_environment, cwd=tmp_path)
-    assert result.stdout.split() == ["model=hgrn2"], result.stderr
+    assert result.stdout.split() == ["model=lightnet"], result.stderr

@@ -95,7 +95,7 @@ def test_help_and_lists_answer_within_a_second(fresh_eos: Run, arguments: list[s
         (["lst"], r"unknown command 'lst'\. Did you mean 'list'"),
         (["list", "stage"], "'stage' is not one of"),
         (["list", "stages", "elo"], r"eos: error: unknown stage 'elo'\. Did you mean 'elu'"),
-        (["list", "models", "hgrn3"], r"eos: error: unknown model recipe 'hgrn3'\. Did you mean 'hgrn2'"),
+        (["list", "models", "lightnot"], r"eos: error: unknown model recipe 'lightnot'\. Did you mean 'lightnet'"),
         (["--plugins", "/nowhere", "list", "models"], "plugin folder /nowhere must hold stages/ or recipes/"),
         (["describe"], "say one model, as model=NAME"),
         (["describe", "model=hgrn2", "hed=3"], r"override 'hed=3': unknown key 'hed'"),

@@ -86,7 +86,7 @@ def test_a_fault_names_the_recipe_and_the_experiment(add: Callable[[str], Path])
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["model=hgrn3"], r"unknown model recipe 'hgrn3'\. Did you mean 'hgrn2'"),
+        (["model=lightnot"], r"unknown model recipe 'lightnot'\. Did you mean 'lightnet'"),
         (["experiment=dmo"], r"unknown experiment recipe 'dmo'\. Did you mean 'demo'"),
         (["model=gla", "model=tnl"], "model is chosen twice: gla and tnl"),
         (["model=../model/gla"], r"unknown model recipe '\.\./model/gla'"),

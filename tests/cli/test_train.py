@@ -117,7 +117,7 @@ def test_resume_takes_the_overrides_of_the_run_and_no_others(
         (["rows=5", "accumulate=2"], "rows=5 do not divide into accumulate=2 equal parts"),
         (["task.source=/nowhere.txt"], "/nowhere.txt"),
         (["task.length=100000"], "too short"),
-        (["model=hgrn"], "Did you mean 'hgrn2'"),
+        (["model=lightnot"], "Did you mean 'lightnet'"),
     ],
 )
 def test_bad_input_is_one_line_and_makes_nothing(

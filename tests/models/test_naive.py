@@ -29,6 +29,14 @@ LOW_RANK_GATE = {
     "gate_up": "readout.gate.projection.1.weight",
 }
 NORM = {"norm": "readout.norm.weight"}
+TIME_MIXING = {
+    **QUERY_KEY_VALUE,
+    **NORM,
+    "norm_bias": "readout.norm.bias",
+    "gate": "readout.gate.projection.weight",
+    "mix": "composition.shift.mix",
+    "bonus": "bonus.weight",
+}
 
 # recipe → (naive form, or file.form; mixer, arguments besides heads, the naive form's name of every parameter)
 CASES = {
@@ -165,6 +173,38 @@ CASES = {
             "write": f"{FIRST}.input_logits.projection.weight",
             "write_bias": f"{FIRST}.input_logits.bias",
             "gate": "readout.gate.projection.weight",
+        },
+    ),
+    "rwkv5": ("eagle_finch.eagle", "main", {}, {**TIME_MIXING, "decay": f"{FIRST}.logits"}),
+    "rwkv6": (
+        "eagle_finch.finch",
+        "main",
+        {},
+        {
+            **TIME_MIXING,
+            "common": "composition.shift.common",
+            "mix_down": "composition.shift.down.weight",
+            "mix_up": "composition.shift.up",
+            "decay": f"{FIRST}.logits.bias",
+            "decay_down": f"{FIRST}.logits.projection.0.weight",
+            "decay_up": f"{FIRST}.logits.projection.2.weight",
+        },
+    ),
+    "rwkv7": (
+        "goose",
+        "main",
+        {},
+        {
+            **{name: weight for name, weight in TIME_MIXING.items() if name != "gate"},
+            **LOW_RANK_GATE,
+            "decay": f"{FIRST}.decay.bias",
+            "decay_down": f"{FIRST}.decay.projection.0.weight",
+            "decay_up": f"{FIRST}.decay.projection.2.weight",
+            "strength": f"{FIRST}.strength.bias",
+            "strength_down": f"{FIRST}.strength.projection.0.weight",
+            "strength_up": f"{FIRST}.strength.projection.1.weight",
+            "direction": f"{FIRST}.direction",
+            "replacement": f"{FIRST}.replacement",
         },
     ),
     "gated_deltanet": (

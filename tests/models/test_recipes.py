@@ -162,6 +162,9 @@ PLANNED = {
     "mingru": {"main": "chunked"},
     "mlstm": {"main": "chunked"},
     "retnet": {"main": "chunked"},
+    "rwkv5": {"main": "chunked"},
+    "rwkv6": {"main": "chunked"},
+    "rwkv7": {"main": "delta"},
     "s4d": {"main": "fft"},
     "tnl": {"first": "chunked", "main": "chunked"},
 }

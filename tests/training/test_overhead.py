@@ -43,7 +43,7 @@ def trainer(recipe: Recipe, task: AbstractTask, path: Path) -> None:
         fit(module, task, folder=RunFolder(path), device=torch.device("cpu"), stop=stop, report=SilentReport())
 
 
-@pytest.mark.slow
+@pytest.mark.alone
 def test_trainer_adds_less_than_a_twentieth_to_a_bare_loop(describe: Describe, tmp_path: Path) -> None:
     recipe = describe(
         *("layers=5", "width=128", "length=256", "rows=8", f"steps={STEPS}"),
