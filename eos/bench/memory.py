@@ -13,7 +13,7 @@ from eos.bench.records import KINDS, Sample, sample
 
 HALF, WHOLE = 8192, 16384
 #: More of what is short.
-ROUNDS = {"head": 21, "key": 15, "delta": 7, "elementwise": 3}
+ROUNDS = {"head": 25, "key": 25, "delta": 15, "elementwise": 5}
 
 
 def checks() -> Iterator[Check]:
