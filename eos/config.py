@@ -209,7 +209,7 @@ class EOSMixer:
     """A token mixer composed of stages, with the closed list of layer options."""
 
     kind: Literal["eos"] = "eos"
-    heads: int = option(4, "number of heads H", low=1)
+    heads: int | None = option(4, "number of heads H; null means value_ratio · width / value_size", low=1)
     key_size: int | None = option(
         None, "K, the expand size of a head; null means key_ratio · width / H", low=1, high=1024
     )

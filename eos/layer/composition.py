@@ -61,7 +61,8 @@ def make_context(
         raise CompositionError("a token shift is of the layer's input, which stages_read=input hides from the stages")
     if mixer.input == "ones" and mixer.skip and not mixer.output.mix:
         raise CompositionError("skip=true with input=ones needs output.mix=true: ones say nothing of x")
-    heads, groups = mixer.heads, mixer.groups or mixer.heads
+    heads = mixer.heads or _heads(mixer, width)
+    groups = mixer.groups or heads
     if heads % groups:
         raise CompositionError(f"heads = {heads} must be a multiple of groups = {groups}")
     key = mixer.key_size or _share(width, mixer.key_ratio, heads, "key")
@@ -78,6 +79,12 @@ def make_context(
         value_size=value,
         shared={} if shared is None else shared,
     )
+
+
+def _heads(mixer: EOSMixer, width: int) -> int:
+    if mixer.value_size is None:
+        raise CompositionError("heads=null needs a value_size, which says how many there are")
+    return _share(width, mixer.value_ratio, mixer.value_size, "value")
 
 
 def _share(width: int, ratio: float, heads: int, name: str) -> int:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from eos import engine
 from eos.config import EOSMixer
+from eos.engine.state import EMPTY_LOG_SCALE
 from eos.errors import CompositionError
 from eos.layer.bonus import Bonus
 from eos.layer.composition import Composition, Pasts, make_context
@@ -116,21 +117,31 @@ class EOSLayer(AbstractMixer):
     def _read(self, states: States, reset: Tensor | None, cache: EOSCache | None) -> Tensor:
         """y: with its bonus and divided by its denominator where the mixer has them, several reads side by side."""
         record = self._recurrence(states, reset, None if cache is None else cache.memory)
-        denominator = self.mixer.denominator
-        traced = denominator is not None and record.transition.stabilise == "max"
-        maximum: Tensor | None = None
+        denominator, stabilise = self.mixer.denominator, record.transition.stabilise
+        traced = stabilise == ("max" if self.bonus is None else "sum") and (denominator or self.bonus) is not None
+        scales: Tensor | None = None
         if cache is None or record.sizes["T"] > 1:
             y, memory, *traces = engine.scan(record, trace=traced)
-            maximum = traces[0] if traced else None
+            scales = traces[0] if traced else None
         else:
             y, memory = engine.step(record)
             if traced and memory.log_scale is not None:
-                maximum = memory.log_scale[:, None]
+                scales = memory.log_scale[:, None]
         if cache is not None:
             cache.memory = memory
         if not isinstance(y, Tensor):
             return torch.cat(y, -1)
-        read: Tensor = y if self.bonus is None else self.bonus(y, states)
+        read: Tensor = y
+        if self.bonus is not None:
+            read = self.bonus(y, states, None if scales is None else _before(scales, record))
         if denominator is None:
             return read
-        return divide(read, self.composition.context.value_size, floor=denominator.floor, log_scale=maximum)
+        return divide(read, self.composition.context.value_size, floor=denominator.floor, log_scale=scales)
+
+
+def _before(scales: Float[Tensor, "B T H S"], record: Recurrence) -> Float[Tensor, "B T H S"]:
+    """M_{t-1} from M at every step."""
+    held = None if record.memory is None else record.memory.log_scale
+    first = torch.full_like(scales[:, :1], EMPTY_LOG_SCALE) if held is None else held[:, None]
+    before = torch.cat([first, scales[:, :-1]], 1)
+    return before if record.reset is None else torch.where(record.reset[..., None, None], EMPTY_LOG_SCALE, before)

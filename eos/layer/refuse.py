@@ -29,7 +29,7 @@ def refuse(mixer: EOSMixer | SoftmaxMixer, width: int) -> str | None:
             states, _ = Composition(mixer, width, context)(torch.empty(ROWS, STEPS, width), reset=None, pasts=None)
             Recurrence(input=states.i, expand=states.e, shrink=states.s, transition=states.transition)
         if mixer.bonus:
-            refuse_bonus(states)
+            refuse_bonus(states, mixer.read)
     except (CompositionError, RecordError) as error:
         return f"{_stages(mixer)} cannot stand together: {error}"
     return None

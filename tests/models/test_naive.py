@@ -175,6 +175,20 @@ CASES = {
             "gate": "readout.gate.projection.weight",
         },
     ),
+    "rwkv4": (
+        "fading_average",
+        "main",
+        {},
+        {
+            "mix": "composition.shift.mix",
+            "key": f"{FIRST}.logits.projection.weight",
+            "key_bias": f"{FIRST}.logits.bias",
+            "value": "composition.input.weight",
+            "log_rate": f"{FIRST}.log_rate",
+            "bonus": "bonus.weight",
+            "gate": "readout.gate.projection.weight",
+        },
+    ),
     "rwkv5": ("eagle_finch.eagle", "main", {}, {**TIME_MIXING, "decay": f"{FIRST}.logits"}),
     "rwkv6": (
         "eagle_finch.finch",
@@ -340,7 +354,7 @@ def test_mixer_equals_naive_form(case: str) -> None:
     weights |= {own: state.pop(theirs).squeeze(0) for own, theirs in parameters.items()}
     assert not state, f"the naive form leaves out {sorted(state)}"
 
-    if mixer.heads > 1:
+    if (mixer.heads or 1) > 1:
         arguments = {"heads": mixer.heads, **arguments}
     file, _, function = module.partition(".")
     naive = getattr(importlib.import_module(f"tests.naive.{file}"), function or file)
