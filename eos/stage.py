@@ -42,6 +42,7 @@ __all__ = [
     "spread",
     "undecayed",
     "widen",
+    "zero_order_hold",
 ]
 
 ACTIVATIONS: dict[Activation, Callable[[Tensor], Tensor]] = {
@@ -101,6 +102,25 @@ def bounded_below(log_decay: Tensor, bounds: Tensor, layer: int) -> Tensor:
     # The logarithm of a share that underflowed to zero would have a gradient that is not a number.
     bound = bound.clamp(min=torch.finfo(bound.dtype).tiny)
     return torch.logaddexp(bound.log(), torch.log1p(-bound) + log_decay)
+
+
+def zero_order_hold(transition: Transition) -> Tensor | float:
+    """(exp(ΔA) − 1) / A [H,N,V], complex where A is, of the one time-invariant rate × step; 1 where there is none.
+
+    Source: arXiv:2206.11893, section 3.
+    """
+    if len(transition.terms) != 1 or transition.link != "identity":
+        return 1.0
+    rate, turn, step = transition.terms[0]
+    if rate is None or step.shape[:2] != (1, 1):
+        return 1.0
+    x = step[0, 0] * rate
+    if turn is None:
+        return x.expm1() / rate
+    y = step[0, 0] * turn
+    # exp(x + iy) − 1 without the difference of two numbers near one
+    grown = torch.complex(x.expm1() * y.cos() - 2 * (y / 2).sin().square(), x.exp() * y.sin())
+    return grown / torch.complex(rate.expand_as(turn), turn)
 
 
 class GateProjection(nn.Module):

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from eos.record import Transition
-from eos.stage import AbstractShrink, LayerContext
+from eos.stage import AbstractShrink, LayerContext, zero_order_hold
 
 
 class StateSpaceShrink(AbstractShrink):
@@ -27,24 +27,8 @@ class StateSpaceShrink(AbstractShrink):
         return 0
 
     def forward(self, z: Tensor, e: Tensor, transition: Transition) -> Tensor:
-        hold = _hold(transition)
+        hold = zero_order_hold(transition)
         if not transition.turns:
             return (self.weight * hold)[None, None]
         c = 2 * torch.complex(*self.weight.chunk(2, dim=1)) * hold
         return torch.cat([c.real, -c.imag], 1)[None, None]
-
-
-def _hold(transition: Transition) -> Tensor | float:
-    """(exp(ΔA) − 1) / A [H,N,V] of the one time-invariant rate × step; 1 where there is none."""
-    if len(transition.terms) != 1 or transition.link != "identity":
-        return 1.0
-    rate, turn, step = transition.terms[0]
-    if rate is None or step.shape[:2] != (1, 1):
-        return 1.0
-    x = step[0, 0] * rate
-    if turn is None:
-        return x.expm1() / rate
-    y = step[0, 0] * turn
-    # exp(x + iy) − 1 without the difference of two numbers near one
-    grown = torch.complex(x.expm1() * y.cos() - 2 * (y / 2).sin().square(), x.exp() * y.sin())
-    return grown / torch.complex(rate.expand_as(turn), turn)

@@ -29,6 +29,13 @@ LOW_RANK_GATE = {
     "gate_up": "readout.gate.projection.1.weight",
 }
 NORM = {"norm": "readout.norm.weight"}
+STATE_SPACE = {
+    "log_rate": f"{FIRST}.log_rate",
+    "turn": f"{FIRST}.phase_rate",
+    "log_step": f"{FIRST}.log_step",
+    "c": "composition.shrink.weight",
+    "skip": "skip",
+}
 TIME_MIXING = {
     **QUERY_KEY_VALUE,
     **NORM,
@@ -134,15 +141,18 @@ CASES = {
             "gate": "readout.gate.projection.weight",
         },
     ),
-    "s4d": (
-        "diagonal_state_space",
+    "s4d": ("diagonal_state_space", "main", {}, STATE_SPACE),
+    "dss": ("diagonal_state_space.plain_diagonal_state_space", "main", {}, STATE_SPACE),
+    "s5": (
+        "simplified_state_space",
         "main",
         {},
         {
+            "b": f"{EXPAND}.weight",
             "log_rate": f"{FIRST}.log_rate",
             "turn": f"{FIRST}.phase_rate",
             "log_step": f"{FIRST}.log_step",
-            "c": "composition.shrink.weight",
+            "c": "readout.mix.weight",
             "skip": "skip",
         },
     ),

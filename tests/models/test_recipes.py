@@ -166,6 +166,8 @@ PLANNED = {
     "rwkv5": {"main": "chunked"},
     "rwkv6": {"main": "chunked"},
     "rwkv7": {"main": "delta"},
+    "dss": {"main": "fft"},
+    "s5": {"main": "elementwise"},
     "s4d": {"main": "fft"},
     "tnl": {"first": "chunked", "main": "chunked"},
 }

@@ -1,4 +1,4 @@
-"""S4D as a recurrence in complex numbers (arXiv:2206.11893, sections 3-4), from its definition and torch alone."""
+"""S4D and DSS as recurrences in complex numbers (arXiv:2206.11893, sections 3-4; arXiv:2203.14343), torch alone."""
 
 import math
 
@@ -7,10 +7,13 @@ from torch import Tensor
 
 
 def diagonal_state_space(x: Tensor, weights: dict[str, Tensor]) -> Tensor:
-    """h_t = exp(ΔA) h_{t-1} + (exp(ΔA) − 1) A⁻¹ B x_t, y_t = 2 Re(C h_t) + D x_t, channel by channel, for x [T,D].
+    """S4D: [a, b] = W gelu(y), the output a ∘ sigmoid(b), for one row x [T,D]."""
+    a, b = plain_diagonal_state_space(x, weights).chunk(2, dim=1)
+    return a * torch.sigmoid(b)
 
-    The layer's output is a ∘ sigmoid(b) with [a, b] = W gelu(y).
-    """
+
+def plain_diagonal_state_space(x: Tensor, weights: dict[str, Tensor]) -> Tensor:
+    """h_t = exp(ΔA) h_{t-1} + (exp(ΔA) − 1) A⁻¹ x_t, y_t = 2 Re(C h_t) + D x_t, channel by channel; W gelu(y)."""
     rate = -torch.exp(weights["log_rate"])
     a = torch.complex(rate, weights["turn"])  # [N,D]
     step = torch.exp(weights["log_step"].flatten())
@@ -23,6 +26,4 @@ def diagonal_state_space(x: Tensor, weights: dict[str, Tensor]) -> Tensor:
         h = kept * h + written * x[t]
         ys.append(2 * (c * h).sum(0).real + weights["skip"].flatten() * x[t])
     y = torch.stack(ys)
-    y = y * (1 + torch.erf(y / math.sqrt(2))) / 2
-    a, b = (y @ weights["output"].T).chunk(2, dim=1)
-    return a * torch.sigmoid(b)
+    return (y * (1 + torch.erf(y / math.sqrt(2))) / 2) @ weights["output"].T

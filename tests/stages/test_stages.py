@@ -234,3 +234,15 @@ def test_weight_decay_takes_weights_alone(entry: registry.Entry) -> None:
     for name, parameter in stage(entry.kind, entry.name).named_parameters():
         weight = name.rpartition(".")[2] in ("weight", "state", "table")
         assert weight or parameter.ndim < 2 or getattr(parameter, "_no_weight_decay", False), name
+
+
+def test_rates_of_legs_are_those_of_its_normal_part() -> None:
+    """A + P Pᵀ with HiPPO-LegS's A and P has the eigenvalues −1/2 ± iω."""
+    built = stage("oscillation", "state_space", context(key_size=8), start="legs")
+    n = torch.arange(8, dtype=torch.float64)
+    a = -((2 * n[:, None] + 1) * (2 * n + 1)).sqrt().tril(-1) - torch.diag(n + 1)
+    p = (n + 0.5).sqrt()
+    found = torch.linalg.eigvals(a + p[:, None] * p)
+    torch.testing.assert_close(found.real, torch.full_like(n, -0.5), atol=1e-9, rtol=0)
+    wanted = found.imag[found.imag > 0].sort().values
+    torch.testing.assert_close(built.phase_rate[0, :, 0].data, wanted, atol=1e-5, rtol=1e-6)
