@@ -13,7 +13,7 @@ from eos.compose import build
 RECIPES = sorted(registry.recipes("model"))
 SIZES = ("layers=2", "width=64")
 ROWS, LENGTH = 2, 64
-#: Steps to learn 128 bytes by heart, steps that must stay finite, and the learning rate of recipes/training/default.yaml.
+#: Steps to learn 128 bytes by heart, steps that must stay finite, and the learning rate that recipes default to.
 ENOUGH, STEPS, RATE = 400, 200, 2e-3
 
 pytestmark = pytest.mark.slow
