@@ -11,8 +11,7 @@ EXACT = 1e-9
 FLOAT32 = 2e-6
 
 #: A memory that is rounded at each of 2048 steps and forgets none of them: a random walk of √2048 · 3e-8 = 1.4e-6,
-#: whose largest among some hundred entries lies three standard deviations out. An erase mixes K of them at every step,
-#: and the float32 sequential form itself is 2.7e-6 off.
+#: whose largest among some hundred entries lies three standard deviations out.
 FLOAT32_STEPS = 5e-6
 
 #: A few steps of float32 whose decays are weak: twice float32's rounding for every doubling of 2^8 steps.

@@ -48,12 +48,19 @@ def checks() -> Iterator[Check]:
 
 
 def drawn_record(
-    kind: str, decays: tuple[float, ...], *, resets: bool, read: Read = "after", batch: int = 2, seed: int = 0
+    kind: str,
+    decays: tuple[float, ...],
+    *,
+    resets: bool,
+    read: Read = "after",
+    batch: int = 2,
+    sizes: tuple[int, int] | None = None,
+    seed: int = 0,
 ) -> Recurrence:
-    """T=2048 H=2 K=V=32 (elementwise: K=8 V=16) in float64, every log-decay drawn from ``decays``."""
+    """T=2048 H=2 in float64, log-decays drawn from ``decays``; K, V are ``sizes``, or 32, 32 (elementwise: 8, 16)."""
     generator = torch.Generator().manual_seed(seed)
     heads, chosen = 2, KINDS[kind]
-    key, value = (8, 16) if "rate" in chosen else (32, 32)
+    key, value = sizes or ((8, 16) if "rate" in chosen else (32, 32))
     pairs = key // 2 if "phase" in chosen else key
     steps = (batch, LENGTH, heads)
 
