@@ -40,6 +40,8 @@ __all__ = [
     "option",
     "options",
     "spread",
+    "taylor_features",
+    "taylor_size",
     "undecayed",
     "widen",
     "zero_order_hold",
@@ -121,6 +123,22 @@ def zero_order_hold(transition: Transition) -> Tensor | float:
     # exp(x + iy) − 1 without the difference of two numbers near one
     grown = torch.complex(x.expm1() * y.cos() - 2 * (y / 2).sin().square(), x.exp() * y.sin())
     return grown / torch.complex(rate.expand_as(turn), turn)
+
+
+def taylor_size(key_size: int) -> int:
+    """The largest d with 1 + d + d² ≤ K."""
+    return int((key_size - 0.75) ** 0.5 - 0.5)
+
+
+def taylor_features(x: Tensor, key_size: int) -> Tensor:
+    """[1, z, z ⊗ z / √2, 0 …] [...,K] of x [...,d], z = d^(−1/4) x, whose products are 1 + a + a²/2, a = xᵀx' / √d.
+
+    Source: arXiv:2402.18668, section 4.1.
+    """
+    z = x * x.shape[-1] ** -0.25
+    square = (z[..., :, None] * z[..., None, :]).flatten(-2) * 2**-0.5
+    terms = torch.cat([torch.ones_like(z[..., :1]), z, square], -1)
+    return F.pad(terms, (0, key_size - terms.shape[-1]))
 
 
 class GateProjection(nn.Module):

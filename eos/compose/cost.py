@@ -117,7 +117,7 @@ def cost_of(recipe: ModelRecipe, *, vocabulary: int = 256, length: int = 2048, d
         mixers=mixers,
         training=forward * PASSES,
         decoding=sum((mixer.step * n for mixer, n in times), Work(flops=2 * met, bytes=FLOAT * met)),
-        memory=sum(mixer.memory * n for mixer, n in times) + _shifted(recipe),
+        memory=sum(mixer.memory * n for mixer, n in times) + _shifted(model),
         growth=sum(mixer.growth * n for mixer, n in times),
     )
 
@@ -144,10 +144,10 @@ def _mixer_cost(mixer: AbstractMixer, layers: tuple[int, ...], width: int, *, le
     )
 
 
-def _shifted(recipe: ModelRecipe) -> int:
+def _shifted(model: LanguageModel) -> int:
     """Bytes that the token shifts of channel mixers remember."""
-    mixer = recipe.channel_mixer
-    return FLOAT * recipe.width * recipe.layers if mixer.token_shift and mixer.name != "none" else 0
+    pasts = [cast(Block, block).cache(1).shifted for block in model.blocks]
+    return sum(past.numel() * FLOAT for past in pasts if past is not None)
 
 
 def _normaliser(record: Recurrence) -> int:

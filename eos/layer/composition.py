@@ -61,6 +61,9 @@ def make_context(
         raise CompositionError("a token shift is of the layer's input, which stages_read=input hides from the stages")
     if mixer.input == "ones" and mixer.skip and not mixer.output.mix:
         raise CompositionError("skip=true with input=ones needs output.mix=true: ones say nothing of x")
+    gate = mixer.output.gate
+    if gate is not None and gate.inner != "none" and gate.rank is None:
+        raise CompositionError("output.gate.inner acts inside a bottleneck: give output.gate.rank")
     heads = mixer.heads or _heads(mixer, width)
     groups = mixer.groups or heads
     if heads % groups:

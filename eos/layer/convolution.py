@@ -45,7 +45,7 @@ class CausalConvolution(nn.Module):
             if document is not None:
                 term = torch.where((document[:, at] == document[:, reach:])[..., None], term, 0.0)
             y = y + term
-        past = seen[:, length:]
+        past = seen[:, length:].clone()  # a view would keep all of it alive
         if document is not None:
             past = torch.where((document[:, length:] == document[:, -1:])[..., None], past, 0.0)
         return activate(self.activation, y if self.bias is None else y + self.bias), past

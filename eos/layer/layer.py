@@ -118,7 +118,8 @@ class EOSLayer(AbstractMixer):
         """y: with its bonus and divided by its denominator where the mixer has them, several reads side by side."""
         record = self._recurrence(states, reset, None if cache is None else cache.memory)
         denominator, stabilise = self.mixer.denominator, record.transition.stabilise
-        traced = stabilise == ("max" if self.bonus is None else "sum") and (denominator or self.bonus) is not None
+        floored = denominator is not None and stabilise == "max"
+        traced = floored or (self.bonus is not None and stabilise == "sum")
         scales: Tensor | None = None
         if cache is None or record.sizes["T"] > 1:
             y, memory, *traces = engine.scan(record, trace=traced)
@@ -136,7 +137,9 @@ class EOSLayer(AbstractMixer):
             read = self.bonus(y, states, None if scales is None else _before(scales, record))
         if denominator is None:
             return read
-        return divide(read, self.composition.context.value_size, floor=denominator.floor, log_scale=scales)
+        return divide(
+            read, self.composition.context.value_size, floor=denominator.floor, log_scale=scales if floored else None
+        )
 
 
 def _before(scales: Float[Tensor, "B T H S"], record: Recurrence) -> Float[Tensor, "B T H S"]:

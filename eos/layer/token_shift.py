@@ -17,7 +17,8 @@ def previous(
     """x_{t-1}, zero where a document begins, and the last x for what comes next."""
     first = torch.zeros_like(x[:, :1]) if past is None else past.to(x.dtype)
     before = torch.cat([first, x[:, :-1]], 1)
-    return before if reset is None else torch.where(reset[..., None], 0.0, before), x[:, -1:]
+    # a copy: a view would keep all of x alive
+    return before if reset is None else torch.where(reset[..., None], 0.0, before), x[:, -1:].clone()
 
 
 class Shift(nn.Module):

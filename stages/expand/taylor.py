@@ -4,12 +4,10 @@ Equation: e_t = [1, z, z ⊗ z / √2], z = d^(−1/4) W x_t in R^d, d the large
 Source: arXiv:2402.18668, section 4.1
 """
 
-import torch
 from einops import rearrange
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from eos.stage import AbstractExpand, LayerContext
+from eos.stage import AbstractExpand, LayerContext, taylor_features, taylor_size
 
 
 class TaylorExpand(AbstractExpand):
@@ -21,7 +19,7 @@ class TaylorExpand(AbstractExpand):
 
     def __init__(self, options: AbstractExpand.Options, context: LayerContext) -> None:
         super().__init__(options, context)
-        self.size = int((context.key_size - 0.75) ** 0.5 - 0.5)
+        self.size = taylor_size(context.key_size)
         self.projection = nn.Linear(context.width, self.features, bias=False)
 
     @property
@@ -35,7 +33,4 @@ class TaylorExpand(AbstractExpand):
         return z
 
     def forward(self, z: Tensor) -> Tensor:
-        z = rearrange(z, "b t (g d) -> b t g d", g=self.context.groups) * self.size**-0.25
-        square = rearrange(z[..., :, None] * z[..., None, :], "b t g c d -> b t g (c d)") * 2**-0.5
-        terms = torch.cat([torch.ones_like(z[..., :1]), z, square], -1)
-        return F.pad(terms, (0, self.context.key_size - terms.shape[-1]))
+        return taylor_features(rearrange(z, "b t (g d) -> b t g d", g=self.context.groups), self.context.key_size)

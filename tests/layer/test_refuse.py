@@ -1,6 +1,6 @@
 import pytest
 
-from eos.config import Denominator, EOSMixer, SoftmaxMixer
+from eos.config import Denominator, EOSMixer, Output, OutputGate, SoftmaxMixer, TokenShift
 from eos.errors import CompositionError, RecipeError
 from eos.layer import EOSLayer, refuse
 
@@ -23,6 +23,19 @@ REFUSED = [
         {"expand": ("learned", {"over": "key_value"}), "oscillation": ["delta"]},
         r"erase.* must be \[B,S,H,K\], got 5 axes",
     ),
+    ({"input": "layer", "value_ratio": 2}, r"input=layer needs heads · V = width, got 4 · 8 and 16"),
+    ({"input": "layer", "input_activation": "silu"}, "input=layer is no projection"),
+    ({"input": "ones", "skip": True}, r"needs output\.mix=true"),
+    ({"heads": None}, "heads=null needs a value_size"),
+    ({"token_shift": TokenShift(), "stages_read": "input"}, "a token shift is of the layer's input"),
+    ({"output": Output(gate=OutputGate(inner="silu"))}, r"give output\.gate\.rank"),
+    ({"shrink": "parts", "denominator": Denominator()}, "a denominator divides one read, got 4"),
+    ({"shrink": "parts", "couple": "pad"}, "a couple stage changes one read, got 4"),
+    ({"shrink": "parts", "key_size": 9}, "a memory is read at most 8 times, got K = 9"),
+    ({"shrink": "parts", "bonus": True}, "bonus=true needs one read"),
+    ({"expand": "channel", "bonus": True}, "states without a V axis"),
+    ({"oscillation": [("value_gate", {"gate": "complement"})], "bonus": True}, "a gate without a V axis"),
+    ({"oscillation": ["exponential_gate"], "bonus": True}, "bonus=true with a log_gate needs K = 1"),
 ]
 ALLOWED = [
     {"oscillation": [("key_gate", {"pairs": True, "gate": "complement"}), "rotation"]},

@@ -127,6 +127,16 @@ def test_decoding_memory_is_flat(name: str) -> None:
     assert sizes[9] == sizes[19] > 0
 
 
+def test_a_prompt_leaves_no_more_than_its_cache(model: LanguageModel, tokens: Tensor) -> None:
+    """A view of the prompt's tensors would keep them alive, and no count of bytes would show it."""
+    cache = model.cache(ROWS)
+    with torch.no_grad():
+        model(tokens, cache=cache)
+    for layer in cache.layers:
+        held = [*layer.mixer.tensors(), *([] if layer.shifted is None else [layer.shifted])]
+        assert sum(tensor.untyped_storage().nbytes() for tensor in held) == layer.bytes
+
+
 def test_generation_repeats_with_its_seed(model: LanguageModel, tokens: Tensor) -> None:
     first = generate(model, tokens[:, :5], tokens=12, temperature=1.2, top_k=20, top_p=0.95, seed=3)
     assert torch.equal(first, generate(model, tokens[:, :5], tokens=12, temperature=1.2, top_k=20, top_p=0.95, seed=3))
