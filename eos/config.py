@@ -189,6 +189,7 @@ class OutputGate:
 class Output:
     """What happens between the engine's y and the layer's output projection."""
 
+    before_norm: Activation = option("none", "applied to y before its norm")
     norm: Norm = option("rms", "normalisation of y")
     per_head: bool = option(True, "normalise each head by itself, else the whole width")
     gate: OutputGate | None = option(None, "the output gate, or null")
@@ -202,6 +203,15 @@ class Denominator:
     """Divide y by a second read of the same memory, fed with ones (softmax-like normalisation)."""
 
     floor: float = option(1e-6, "the denominator's magnitude is at least this", above=0)
+
+
+@options
+class FirstPass:
+    """A first memory of the same decays and gates, slots × keys; the shrink stage sees what it returns, not x."""
+
+    key_size: int | None = option(None, "K of its own e and s; null means width / H", low=1, high=1024)
+    expand: Stage = option(description="its e: under what the slots are found")
+    shrink: Stage = option(description="its s: how they are looked for")
 
 
 @options
@@ -231,8 +241,12 @@ class EOSMixer:
     couple: Stage | None = option(None, "a joint stage after the three, or null")
     short_convolution: ShortConvolution | None = option(None, "a short convolution on the projections, or null")
     token_shift: TokenShift | None = option(None, "a token shift before every projection, or null")
+    substeps: int = option(
+        1, "micro-steps of a token: it is written this many times, with an i and an e of their own each", low=1, high=8
+    )
     read: Literal["after", "before"] = option("after", "read the memory after or before the token is written")
     bonus: bool = option(False, "add (sᵀ (u ∘ e)) i to y, the token itself, with u learned")
+    first_pass: FirstPass | None = option(None, "a first pass that finds slots, which are K; or null")
     denominator: Denominator | None = option(None, "a denominator, or null")
     skip: bool = option(
         False, "add D ∘ i to y, with D learned per channel; D ∘ x after output.mix where the input is ones"
@@ -243,12 +257,17 @@ class EOSMixer:
 
 @options
 class SoftmaxMixer:
-    """Causal softmax attention, for baselines and hybrids."""
+    """Causal softmax attention, for baselines and hybrids; with relu in place of softmax, attention in blocks."""
 
     kind: Literal["softmax"]
     heads: int = option(4, "number of heads", low=1)
     groups: int | None = option(None, "heads of keys and values (grouped queries); null means all", low=1)
     window: int | None = option(None, "attend to this many latest tokens; null means all", low=1)
+    block: int | None = option(
+        None, "attend inside blocks of this many tokens, counted from the document's start", low=1
+    )
+    score: Literal["softmax", "relu"] = option("softmax", "how scores become weights; relu weights are not normalised")
+    norm: Norm = option("none", "normalisation of the merged heads before the output projection")
     rope: bool = option(True, "rotary positions")
     rope_base: float = option(10000.0, "base of the rotary frequencies", above=1)
     bias: bool = option(False, "biases in the projections")
@@ -283,6 +302,9 @@ class ModelRecipe:
     mixers: dict[str, Mixer] = option(description="named mixers")
     layout: list[str] | dict[str | float, str] = option(
         description="[a, a, b] cycled over depth, {first: a, rest: b}, or {0.5: a, 1.0: b} by fraction of depth"
+    )
+    positions: str | None = option(
+        None, "a mixer that stands once after the embedding, in place of it: a scan that tells positions apart"
     )
     channel_mixer: ChannelMixer = option(ChannelMixer(), "the feed-forward part of every block")
     norm: Norm = option("rms", "pre-norm of every block and the final norm")

@@ -100,7 +100,15 @@ class Transition:
         Raises:
             RecordError: where the composition is not itself a record (two erases, an erase with a decay over V, …).
         """
-        return _product(self, other)
+        return self.times(other)
+
+    def times(self, other: "Transition", *, substeps: int = 1) -> "Transition":
+        """Composition where an erase has ``substeps`` micro-steps a step: ``other`` then acts before the first of them.
+
+        Raises:
+            RecordError: as ``self * other``, and where with substeps a decay or phase would come after an erase.
+        """
+        return _product(self, other, substeps)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -260,7 +268,7 @@ def _aligned(t: Transition) -> tuple[tuple[Any, ...], tuple[Any, ...], tuple[Any
     return rates or none, phase_rates or none, steps
 
 
-def _product(left: Transition, right: Transition) -> Transition:
+def _product(left: Transition, right: Transition, substeps: int) -> Transition:
     """left ∘ right. (D_l R_l + a_l b_lᵀ)(D_r R_r + a_r b_rᵀ) with at most one erase among them."""
     if left.erase is not None and right.erase is not None:
         raise RecordError("two erases do not multiply to one of rank one; use substeps, one erase a micro-step")
@@ -285,7 +293,7 @@ def _product(left: Transition, right: Transition) -> Transition:
         link=linked.link,
         tau=linked.tau,
         phase=_sum_phases(left.phase, right.phase),
-        erase=_product_erase(left, right, sizes),
+        erase=_product_erase(left, right, sizes, substeps),
         gate=left.gate * right.gate
         if left.gate is not None and right.gate is not None
         else _either(left, right, "gate"),
@@ -294,7 +302,7 @@ def _product(left: Transition, right: Transition) -> Transition:
     )
 
 
-def _product_erase(left: Transition, right: Transition, sizes: Sizes) -> tuple[Tensor, Tensor] | None:
+def _product_erase(left: Transition, right: Transition, sizes: Sizes, substeps: int) -> tuple[Tensor, Tensor] | None:
     """A diagonal listed before an erase acts on a; one listed after acts on b by its transpose."""
     if left.erase is None and right.erase is None:
         return None
@@ -302,13 +310,21 @@ def _product_erase(left: Transition, right: Transition, sizes: Sizes) -> tuple[T
     if over_v := parts_over_value(diagonal):
         raise RecordError(f"erase does not multiply with {over_v}: (I + a bᵀ) m diag(v) is not a record")
     assert erasing.erase is not None
-    if diagonal.head is not None or diagonal.key is not None or diagonal.phase is not None:
-        sizes.tie("S", "T", 1, "a decay or phase acts once a step, so substeps and an erase do not multiply")
     a, b = erasing.erase
-    return (_act(diagonal, a, inverse=False), b) if diagonal is left else (a, _act(diagonal, b, inverse=True))
+    if diagonal.head is None and diagonal.key is None and diagonal.phase is None:
+        return a, b
+    sizes.tie("S", "T", substeps, "a decay or phase acts once a step, an erase at every micro-step")
+    if substeps == 1:
+        return (act(diagonal, a, inverse=False), b) if diagonal is left else (a, act(diagonal, b, inverse=True))
+    if diagonal is left:
+        raise RecordError("with substeps a decay or phase acts before the first micro-step: list it after the erase")
+    b = b.expand(-1, max(b.shape[1], substeps), -1, -1).unflatten(1, (-1, substeps))
+    turned = act(diagonal, b[:, :, 0], inverse=True)
+    later = b[:, :, 1:].expand(-1, turned.shape[1], -1, -1, -1)
+    return a, torch.cat([turned[:, :, None], later.expand(turned.shape[0], -1, -1, *turned.shape[2:])], 2).flatten(1, 2)
 
 
-def _act(transition: Transition, x: Tensor, *, inverse: bool) -> Tensor:
+def act(transition: Transition, x: Tensor, *, inverse: bool) -> Tensor:
     """D R x, or (D R)ᵀ x: decay and turn a [B,T,H,K] vector."""
     if transition.phase is not None:
         angle = -transition.phase if inverse else transition.phase

@@ -23,7 +23,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from eos.config import Activation, option, options
-from eos.record import Transition
+from eos.errors import CompositionError
+from eos.record import Transition, act
 
 __all__ = [
     "AbstractCouple",
@@ -33,12 +34,16 @@ __all__ = [
     "AbstractShrink",
     "AbstractStage",
     "Activation",
+    "CompositionError",
     "GateProjection",
     "LayerContext",
     "activate",
+    "bilinear_hold",
     "bounded_below",
+    "legs",
     "option",
     "options",
+    "split_modes",
     "spread",
     "taylor_features",
     "taylor_size",
@@ -125,6 +130,40 @@ def zero_order_hold(transition: Transition) -> Tensor | float:
     return grown / torch.complex(rate.expand_as(turn), turn)
 
 
+def bilinear_hold(transition: Transition, s: Tensor) -> Tensor:
+    """(s + Ψᵀ s) / 2 = (I − ΔA/2)⁻ᵀ s, with Ψ = (I − ΔA/2)⁻¹ (I + ΔA/2) what the transition does; s [B,T,H,K].
+
+    As (I − ΔA/2)⁻¹ commutes with Ψ, a read may carry it instead of what is written.
+
+    Source: arXiv:2111.00396, section 2.3.
+    """
+    assert transition.erase is not None
+    a, b = transition.erase
+    return (s + act(transition, s, inverse=True) + b * (a * s).sum(-1, keepdim=True)) / 2
+
+
+def legs(count: int) -> tuple[Tensor, Tensor, Tensor]:
+    """ω, P and B [count] in float64, P and B complex: HiPPO-LegS as A = diag(−1/2 + iω) − P P*.
+
+    Of twice as many entries, in conjugate pairs, those with ω > 0.
+
+    Source: arXiv:2111.00396, section 3.3 and appendix C.1.
+    """
+    n = torch.arange(2 * count, dtype=torch.float64)
+    root = (2 * n + 1).sqrt()
+    product = root[:, None] * root / 2
+    skew = product.triu(1) - product.tril(-1)
+    turn, basis = torch.linalg.eigh(1j * skew)
+    basis = basis[:, count:].conj().mT
+    return turn[count:], basis @ (root / 2**0.5).to(basis.dtype), basis @ root.to(basis.dtype)
+
+
+def split_modes(entries: int, key_size: int) -> str | None:
+    """Why K does not hold complex modes of this many entries, or None."""
+    fits = key_size % (2 * entries) == 0
+    return None if fits else f"complex modes of d = {entries} entries need K = 2 N d, got K = {key_size}"
+
+
 def taylor_size(key_size: int) -> int:
     """The largest d with 1 + d + d² ≤ K."""
     return int((key_size - 0.75) ** 0.5 - 0.5)
@@ -182,6 +221,7 @@ class LayerContext:
         groups: heads of e and s, H % groups == 0.
         key_size: K, the expand size of a head.
         value_size: V, the value size of a head.
+        substeps: micro-steps n of a step: e has n·T of them, and so has what erases or gates it.
         shared: parameters shared by all layers, by name; use :meth:`share`.
     """
 
@@ -192,6 +232,7 @@ class LayerContext:
     groups: int
     key_size: int
     value_size: int
+    substeps: int = 1
     shared: dict[str, nn.Parameter] = field(default_factory=dict)
 
     def share(self, name: str, make: Callable[[], nn.Parameter]) -> nn.Parameter:

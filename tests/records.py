@@ -139,6 +139,10 @@ CASES: dict[str, Case] = {
     "invariant head": Case(parts=("head",), shared=("B", "T", "e", "s"), memory=False),
     "invariant key value": Case(parts=("key", "value"), shared=("B", "T", "e", "s"), memory=False, reads=2),
     "invariant before": Case(parts=("phase", "key"), shared=("B", "T", "e", "s"), memory=False, read="before"),
+    "invariant erase": Case(parts=("erase", "key"), shared=("B", "T", "e", "s"), memory=False, reads=2),
+    "invariant erase before": Case(
+        parts=("erase", "phase", "head", "gate_key"), shared=("B", "T", "e", "s"), memory=False, read="before"
+    ),
     "invariant rate": Case(
         parts=("rate", "phase_over_value"),
         shared=("B", "T", "e", "s"),

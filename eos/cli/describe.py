@@ -72,8 +72,10 @@ def command(overrides: tuple[str, ...], length: int, vocabulary: int, device: st
 
 def _row(mixer: EOSMixer | SoftmaxMixer, record: "Recurrence | None") -> Rows:
     if isinstance(mixer, SoftmaxMixer):
-        yield "y", Text("y_t = Σ_{s ≤ t} softmax_s(q_tᵀ k_s / √d) v_s", style="cyan")
-        yield "memory", Text(f"keys and values of {f'the last {mixer.window}' if mixer.window else 'all'} tokens")
+        score = "softmax_s" if mixer.score == "softmax" else mixer.score
+        yield "y", Text(f"y_t = Σ_{{s ≤ t}} {score}(q_tᵀ k_s / √d) v_s", style="cyan")
+        reach = min((n for n in (mixer.window, mixer.block) if n is not None), default=None)
+        yield "memory", Text(f"keys and values of {'all' if reach is None else f'the last {reach}'} tokens")
     elif record is not None:
         yield from _eos_row(mixer, record)
     if changed := _changed(mixer, _TOLD):
@@ -135,6 +137,8 @@ def _written(value: Any) -> str:
 
 def _layers(places: tuple[int, ...], layers: int) -> str:
     """Layers counted from 0."""
+    if not places:
+        return "one place, after the embedding"
     if len(places) == layers:
         return f"all {layers} layers"
     return f"{len(places)} of {layers} layers: {', '.join(map(str, places))}"

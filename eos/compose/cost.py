@@ -46,7 +46,7 @@ class MixerCost:
     """One mixer in one layer.
 
     Arguments:
-        layers: the layers it stands in.
+        layers: the layers it stands in; none where it stands once after the embedding.
         record: what the engine runs, on the meta device; None for softmax attention.
         plan: how the engine runs it; None for softmax attention.
         forward: mixing over time in a forward pass, without the projections.
@@ -105,11 +105,15 @@ def cost_of(recipe: ModelRecipe, *, vocabulary: int = 256, length: int = 2048, d
         for name, layers in places.items():
             block = cast(Block, model.blocks[layers[0]])
             mixers[name] = _mixer_cost(block.mixer, tuple(layers), recipe.width, length=length, device=device)
+        times = [(mixer, len(mixer.layers)) for mixer in mixers.values()]
+        if recipe.positions is not None and model.positions is not None:
+            once = _mixer_cost(model.positions, (), recipe.width, length=length, device=device)
+            times.append((once, 1))
+            mixers.setdefault(recipe.positions, once)
     parameters = sum(parameter.numel() for parameter in model.parameters())
     met = parameters - (0 if recipe.tied else model.embedding.weight.numel())
     linear = [module for module in model.modules() if isinstance(module, nn.Linear)]
     ends = sum(module.in_features + module.out_features for module in linear)
-    times = [(mixer, len(mixer.layers)) for mixer in mixers.values()]
     forward = sum((mixer.forward * n for mixer, n in times), Work(flops=2 * met, bytes=FLOAT * ends))
     return ModelCost(
         length=length,
@@ -127,18 +131,27 @@ def _mixer_cost(mixer: AbstractMixer, layers: tuple[int, ...], width: int, *, le
         return _softmax_cost(mixer, layers, width, length=length)
     if not isinstance(mixer, EOSLayer):
         raise TypeError(f"the cost of a {type(mixer).__name__} is not known")
-    record = mixer.record(torch.empty(1, length, width))
+    x = torch.empty(1, length, width)
+    record = mixer.record(x)
     structure = replace(structure_of(record), device=device)
     plan = plan_structure(structure)
-    one = plan_structure(replace(structure, length=1), algorithm="sequential")
+    plans, first = [plan], mixer.composition.first
+    if first is not None:
+        looked_up = first.record(x, record.expand, record.transition)
+        plans.append(plan_structure(replace(structure_of(looked_up), device=device)))
+    steps = [plan_structure(replace(each.structure, length=1), algorithm="sequential") for each in plans]
+    # The first pass's memory is among the pasts.
     memory = plan.state_bytes + _normaliser(record) + _pasts(mixer)
     return MixerCost(
         layers=layers,
         record=record,
         plan=plan,
-        forward=Work(flops=plan.cost.flops / structure.length, bytes=plan.cost.bytes / structure.length),
+        forward=Work(
+            flops=sum(each.cost.flops for each in plans) / structure.length,
+            bytes=sum(each.cost.bytes for each in plans) / structure.length,
+        ),
         # The memory is read and written once a token.
-        step=Work(flops=one.cost.flops, bytes=2 * memory),
+        step=Work(flops=sum(one.cost.flops for one in steps), bytes=2 * memory),
         memory=memory,
         growth=0,
     )
@@ -168,8 +181,8 @@ def _softmax_cost(mixer: SoftmaxAttention, layers: tuple[int, ...], width: int, 
     mixer(torch.empty(1, length, width), cache=cache)
     memory = cache.bytes
     mixer(torch.empty(1, 1, width), cache=cache)
-    window = min(mixer.mixer.window or length, length)
-    # Token t looks at min(t, window) tokens, itself among them.
+    window = min(mixer.reach or length, length)
+    # Token t looks at min(t, window) tokens, itself among them; in a block at fewer, which this leaves out.
     looked_at = window - window * (window - 1) / (2 * length)
     attended = 4.0 * width
     return MixerCost(

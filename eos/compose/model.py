@@ -9,7 +9,7 @@ from eos import registry
 from eos.compose.check import Keys, check, dotted
 from eos.compose.override import apply
 from eos.compose.reader import read_recipe
-from eos.compose.stages import nested
+from eos.compose.stages import FIRST, nested
 from eos.config import EOSMixer, ModelRecipe, StageRecipe
 from eos.errors import CompositionError, RecipeError
 
@@ -112,6 +112,12 @@ def _checked(mixer: Any, source: str, at: Keys) -> Any:
         ],
         shrink=_checked_stage("shrink", mixer.shrink, source, (*at, "shrink")),
         couple=mixer.couple and _checked_stage("couple", mixer.couple, source, (*at, "couple")),
+        first_pass=mixer.first_pass
+        and replace(
+            mixer.first_pass,
+            expand=_checked_stage("expand", mixer.first_pass.expand, source, (*at, FIRST, "expand")),
+            shrink=_checked_stage("shrink", mixer.first_pass.shrink, source, (*at, FIRST, "shrink")),
+        ),
     )
 
 

@@ -8,6 +8,8 @@ from typing import Any
 
 SLOTS = ("expand", "shrink", "couple")
 PRODUCT = "oscillation"
+#: The option of a mixer that holds stages of its own.
+FIRST = "first_pass"
 NOTHING = "none"
 
 
@@ -49,6 +51,8 @@ def _map_mixer(mixer: Any, change: Callable[[Any], Any]) -> Any:
     for slot in SLOTS:
         if slot in mixer:
             changed[slot] = None if slot == "couple" and mixer[slot] == NOTHING else change(mixer[slot])
+    if isinstance(mixer.get(FIRST), dict):
+        changed[FIRST] = {key: change(value) if key in SLOTS else value for key, value in mixer[FIRST].items()}
     if PRODUCT in mixer:
         stages = parts(mixer[PRODUCT])
         changed[PRODUCT] = [change(stage) for stage in stages] if isinstance(stages, list) else stages

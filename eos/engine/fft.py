@@ -3,11 +3,13 @@
     y_t = Σ_j response_j ∘ i_{t−j},    response_j = Σ_k s_k ∘ o_k^j R(j·phase) e_k
 
 The response of a recurrence and the memory it ends with are made a window of lags at a time, each recomputed in the
-backward pass, so no [T,H,K,V] tensor is held.
+backward pass, so no [T,H,K,V] tensor is held. With an erase Ψ is no diagonal: lags j = g·n + r are then taken apart,
+response_j = (Ψ^{gn}ᵀ s)ᵀ (Ψ^r e), so that O(√T) vectors and log T squares of a K × K matrix make all of them.
 """
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from eos.engine.sequential import log_decay, phase, turn_memory
@@ -34,25 +36,78 @@ def run_invariant(record: Recurrence) -> tuple[tuple[Tensor, ...], Memory]:
     """The reads and the last memory of a recurrence whose e, s and transition do not depend on batch or time."""
     dtype, sizes = state_dtype(record), record.sizes
     length, heads = sizes["T"], sizes["H"]
-    powers = _Powers(record)
     i = record.expand.new_ones(1, 1, 1, 1) if record.input is None else record.input
     i = i.to(dtype).expand(sizes["B"], length, heads, sizes["V"])
     reads = [_full(s[0, 0].to(dtype), heads) for s in record.reads]
+    make = _diagonal if record.transition.erase is None else _dense
+    responses, memory = make(record, i, reads)
+    outputs = []
+    for h in responses:  # [T,H,V]
+        if record.read == "before":
+            h = torch.cat([torch.zeros_like(h[:1]), h[:-1]])
+        outputs.append(convolve(Convolution(input=i, response=h.permute(1, 2, 0))).to(output_dtype(record)))
+    return tuple(outputs), Memory(value=memory)
+
+
+def _diagonal(record: Recurrence, i: Tensor, reads: list[Tensor]) -> tuple[list[Tensor], Tensor]:
+    """The response of every read [T,H,V|1] and the last memory [B,H,K,V], where Ψ decays and turns."""
+    powers, length = _Powers(record), i.shape[1]
     responses: list[list[Tensor]] = [[] for _ in reads]
-    memory = i.new_zeros(sizes["B"], heads, sizes["K"], sizes["V"])
+    memory = i.new_zeros(i.shape[0], i.shape[2], record.sizes["K"], i.shape[3])
     for start in range(0, length, LAGS):
         stop = min(start + LAGS, length)
         for s, response in zip(reads, responses, strict=True):
             response.append(checkpoint(_contract, powers, start, stop, s, use_reentrant=False))
         window = i[:, length - stop : length - start].flip(1)
         memory = memory + checkpoint(_write, powers, start, stop, window, use_reentrant=False)
-    outputs = []
-    for response in responses:
-        h = torch.cat(response)  # [T,H,V]
-        if record.read == "before":
-            h = torch.cat([torch.zeros_like(h[:1]), h[:-1]])
-        outputs.append(convolve(Convolution(input=i, response=h.permute(1, 2, 0))).to(output_dtype(record)))
-    return tuple(outputs), Memory(value=memory)
+    return [torch.cat(response) for response in responses], memory
+
+
+def _dense(record: Recurrence, i: Tensor, reads: list[Tensor]) -> tuple[list[Tensor], Tensor]:
+    """The same where Ψ also erases, with powers in float64: squares of a matrix that is not normal lose digits."""
+    batch, length, heads, value = i.shape
+    key = record.sizes["K"]
+    e = _Powers(record).e.double()  # [H,K,V|1]
+    inner = 1 << (length.bit_length() + 1) // 2
+    outer = -(-length // inner)
+    near, far = _krylov(_operator(record), e, inner)  # Ψ^r e [n,H,K,V|1] and Ψ^n
+    responses = []
+    for s in reads:
+        jumps, _ = _krylov(far.mT, s.double().expand(heads, key, -1), outer)
+        both = torch.einsum(
+            "ghkv,rhkv->grhv", *(x.expand(-1, -1, -1, max(s.shape[-1], e.shape[-1])) for x in (jumps, near))
+        )
+        responses.append(both.flatten(0, 1)[:length].to(i.dtype))
+    late = F.pad(i.flip(1).double(), (0, 0, 0, 0, 0, outer * inner - length)).unflatten(1, (outer, inner))
+    written = torch.einsum("rhkv,bgrhv->gbhkv", near.expand(-1, -1, -1, value), late)
+    memory = written.new_zeros(batch, heads, key, value)
+    for piece in written.flip(0):
+        memory = far @ memory + piece
+    return responses, memory.to(i.dtype)
+
+
+def _operator(record: Recurrence) -> Tensor:
+    """Ψ [H,K,K] in float64, what one step does to the memory."""
+    transition, heads, key = record.transition, record.sizes["H"], record.sizes["K"]
+    psi = torch.eye(key, dtype=torch.float64, device=record.expand.device).expand(1, heads, key, key)
+    angle, decay = phase(transition, torch.float64), log_decay(transition, key, torch.float64)
+    if angle is not None:
+        psi = turn_memory(psi, angle[:, 0])
+    if decay is not None:
+        decay = decay[:, 0].clamp(min=LOG_FLOOR).exp()
+        psi = psi * (torch.cat([decay, decay], 2) if 2 * decay.shape[2] == key else decay)
+    assert transition.erase is not None
+    a, b = (x[:, 0].double().expand(1, heads, key) for x in transition.erase)
+    return (psi + a[..., :, None] * b[..., None, :])[0]
+
+
+def _krylov(psi: Tensor, x: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Ψ^j x for 0 ≤ j < count as [count,H,K,V], and Ψ to the least power of two that is not below count."""
+    found = x[None]
+    while found.shape[0] < count:
+        found = torch.cat([found, psi @ found])
+        psi = psi @ psi
+    return found[:count], psi
 
 
 class _Powers:

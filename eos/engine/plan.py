@@ -174,7 +174,6 @@ def _refuse_fft(s: Structure) -> str | None:
     if varying := s.varying - {"input"}:
         return f"{', '.join(sorted(varying))} varies over batch or time"
     for name, why in (
-        ("erase", "an erase has no diagonal powers"),
         ("log_gate", "a running normaliser varies in time"),
         ("reset", "a convolution has no memory to reset"),
         ("memory", "a convolution starts from an empty memory"),
@@ -221,6 +220,10 @@ def _cost_delta(s: Structure) -> Cost:
 def _cost_fft(s: Structure) -> Cost:
     transforms = 3 * 5 * s.batch * s.heads * s.value * 2 * s.length * s.length.bit_length()
     response = 0 if "response" in s.parts else s.length * s.heads * s.key * s.value
+    if "erase" in s.parts:
+        squares = 2 * s.heads * s.key**3 * s.length.bit_length()
+        flops = transforms + squares + 2 * response * (s.reads + s.batch)
+        return _cost(s, flops=flops, floats=transforms / 2, launches=20 + 10 * s.length.bit_length())
     flops = transforms + response * (6 + 2 * s.batch)
     return _cost(s, flops=flops, floats=transforms / 2 + 8 * response, launches=20 + 20 * max(1.0, s.length / 64))
 

@@ -1,50 +1,40 @@
 """From x to what the engine runs: the projection of i, the stages, and the short convolutions between."""
 
 from collections.abc import Iterator
-from functools import reduce
-from operator import mul
-from typing import Any
+from dataclasses import replace
 
 import torch
 from einops import rearrange
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from eos.config import EOSMixer, StageRecipe, checked
+from eos.config import EOSMixer, StageRecipe
 from eos.errors import CompositionError
+from eos.layer.build import build_stage
 from eos.layer.convolution import CausalConvolution
 from eos.layer.denominator import States, with_ones
+from eos.layer.first_pass import FirstPass
+from eos.layer.microsteps import MicrostepsExpand
 from eos.layer.token_shift import Shift, previous
 from eos.record import Transition
-from eos.registry import stage
 from eos.stage import AbstractCouple, AbstractExpand, AbstractShrink, LayerContext, activate
 
 Pasts = dict[str, Tensor]
 #: What a token shift gives a view of x of its own, and the name of its past.
 TARGETS, SHIFT = ("input", "expand", "oscillation", "shrink", "gate"), "token_shift"
+#: The name of the first pass's memory among the pasts.
+FIRST = "first_pass"
 
 
 def stage_recipes(mixer: EOSMixer) -> Iterator[tuple[str, StageRecipe]]:
     """Every stage of a mixer with its kind, in the order they act."""
     yield "expand", mixer.expand
     yield from (("oscillation", recipe) for recipe in mixer.oscillation)
+    if mixer.first_pass is not None:
+        yield from (("expand", mixer.first_pass.expand), ("shrink", mixer.first_pass.shrink))
     yield "shrink", mixer.shrink
     if mixer.couple is not None:
         yield "couple", mixer.couple
-
-
-def build_stage(kind: str, recipe: StageRecipe, context: LayerContext) -> Any:
-    """The stage of this name, built.
-
-    Raises:
-        RecipeError: an unknown name, or an option that is unknown or out of range.
-        CompositionError: the stage refuses to stand here.
-    """
-    found = stage(kind, recipe.name).load()
-    options = checked(found.Options, recipe.options, f"{kind} stage {recipe.name!r}")
-    if reason := found.refuse(options, context):
-        raise CompositionError(f"{kind} stage {recipe.name!r}: {reason}")
-    return found(options, context)
 
 
 def make_context(
@@ -61,6 +51,8 @@ def make_context(
         raise CompositionError("a token shift is of the layer's input, which stages_read=input hides from the stages")
     if mixer.input == "ones" and mixer.skip and not mixer.output.mix:
         raise CompositionError("skip=true with input=ones needs output.mix=true: ones say nothing of x")
+    if mixer.substeps > 1 and (mixer.input != "linear" or mixer.stages_read == "input" or mixer.skip or mixer.bonus):
+        raise CompositionError("substeps need input=linear and stages_read=layer, and have neither skip nor bonus")
     gate = mixer.output.gate
     if gate is not None and gate.inner != "none" and gate.rank is None:
         raise CompositionError("output.gate.inner acts inside a bottleneck: give output.gate.rank")
@@ -80,6 +72,7 @@ def make_context(
         groups=groups,
         key_size=key,
         value_size=value,
+        substeps=mixer.substeps,
         shared={} if shared is None else shared,
     )
 
@@ -107,11 +100,17 @@ class Composition(nn.Module):
         super().__init__()
         self.mixer = mixer
         self.context = context
-        channels = context.heads * context.value_size
+        channels = context.substeps * context.heads * context.value_size
         self.input = nn.Linear(width, channels, bias=mixer.bias) if mixer.input == "linear" else None
-        self.expand: AbstractExpand = build_stage("expand", mixer.expand, context)
+        self.expand: AbstractExpand = (
+            build_stage("expand", mixer.expand, context)
+            if context.substeps == 1
+            else MicrostepsExpand([build_stage("expand", mixer.expand, context) for _ in range(context.substeps)])
+        )
         self.oscillation = nn.ModuleList(build_stage("oscillation", recipe, context) for recipe in mixer.oscillation)
-        self.shrink: AbstractShrink = build_stage("shrink", mixer.shrink, context)
+        self.first = None if mixer.first_pass is None else FirstPass(mixer.first_pass, context)
+        seen = context.width if self.first is None else context.heads * context.key_size
+        self.shrink: AbstractShrink = build_stage("shrink", mixer.shrink, replace(context, width=seen))
         self.couple: AbstractCouple | None = (
             None if mixer.couple is None else build_stage("couple", mixer.couple, context)
         )
@@ -128,13 +127,15 @@ class Composition(nn.Module):
                     self.convolutions[target] = CausalConvolution(mixer.short_convolution, features[target])
 
     def pasts(self, batch: int, *, device: torch.device | None, dtype: torch.dtype | None) -> Pasts:
-        """Empty pasts of the short convolutions and of the token shift."""
+        """Empty pasts of the short convolutions, of the token shift and of the first pass."""
         pasts = {}
         if self.shift is not None:
             pasts[SHIFT] = torch.zeros(batch, 1, self.shift.mix.shape[1], device=device, dtype=dtype)
         for target, convolution in self.convolutions.items():
             assert isinstance(convolution, CausalConvolution)
             pasts[target] = torch.zeros(batch, *convolution.shape, device=device, dtype=dtype)
+        if self.first is not None:
+            pasts[FIRST] = self.first.empty(batch, device=device)
         return pasts
 
     def forward(
@@ -164,9 +165,17 @@ class Composition(nn.Module):
         if self.mixer.input == "ones":
             i = x.new_ones(1, 1, 1, self.context.value_size)
         else:
-            i = rearrange(z, "b t (h v) -> b t h v", h=self.context.heads)
+            i = rearrange(z, "b t (n h v) -> b (t n) h v", n=self.context.substeps, h=self.context.heads)
         e = self.expand(convolve("expand", self.expand.project(seen["expand"])))
-        transition = reduce(mul, [oscillate(seen["oscillation"], e) for oscillate in self.oscillation], Transition())
+        transition = Transition()
+        for oscillate in self.oscillation:
+            transition = transition.times(oscillate(seen["oscillation"], e), substeps=self.context.substeps)
+        if self.first is not None:
+            held = None if pasts is None else pasts[FIRST]
+            record = self.first.record(seen["shrink"], e, transition, reset=reset, memory=held)
+            seen["shrink"], memory = self.first(record)
+            if pasts is not None:
+                pasts[FIRST] = memory
         s = self.shrink(convolve("shrink", self.shrink.project(seen["shrink"])), e, transition)
         if self.couple is not None:
             if isinstance(s, tuple):

@@ -112,6 +112,7 @@ class EOSLayer(AbstractMixer):
             memory=memory,
             read=self.mixer.read,
             reset=reset,
+            substeps=self.mixer.substeps,
         )
 
     def _read(self, states: States, reset: Tensor | None, cache: EOSCache | None) -> Tensor:

@@ -43,6 +43,7 @@ class Readout(nn.Module):
         super().__init__()
         channels = heads * values
         self.per_head = options.per_head
+        self.before_norm = options.before_norm
         self.norm = make_norm(options.norm, values if options.per_head else channels)
         self.gate = None if options.gate is None else Gate(options.gate, width, channels)
         self.gate_first = options.gate is not None and options.gate.position == "before_norm"
@@ -58,6 +59,7 @@ class Readout(nn.Module):
         """The layer's output; x gates y, and what skips the memory joins after the mix."""
         if self.gate is not None and self.gate_first:
             y = self.gate(y, x)
+        y = activate(self.before_norm, y)
         y = self.norm(y if self.per_head else y.flatten(2)).view_as(y)
         if self.gate is not None and not self.gate_first:
             y = self.gate(y, x)

@@ -27,7 +27,13 @@ def refuse(mixer: EOSMixer | SoftmaxMixer, width: int) -> str | None:
         context = make_context(mixer, width, layer=0, layers=1, shared=None)
         with torch.device("meta"), torch.no_grad():
             states, _ = Composition(mixer, width, context)(torch.empty(ROWS, STEPS, width), reset=None, pasts=None)
-            Recurrence(input=states.i, expand=states.e, shrink=states.s, transition=states.transition)
+            Recurrence(
+                input=states.i,
+                expand=states.e,
+                shrink=states.s,
+                transition=states.transition,
+                substeps=mixer.substeps,
+            )
         if mixer.bonus:
             refuse_bonus(states, mixer.read)
     except (CompositionError, RecordError) as error:

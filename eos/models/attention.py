@@ -1,4 +1,4 @@
-"""Causal softmax attention with rotary positions, grouped queries and a sliding window."""
+"""Causal softmax attention with rotary positions, grouped queries, and a sliding window or blocks."""
 
 import math
 from collections.abc import Iterator
@@ -13,31 +13,34 @@ from torch.nn import functional as F
 from eos.config import SoftmaxMixer
 from eos.errors import CompositionError
 from eos.layer import AbstractCache, AbstractMixer, refuse
+from eos.layer.norm import make_norm
 from eos.layer.projection import output_projection
 from eos.record import rotate
 
 
 @dataclass(kw_only=True)
 class AttentionCache(AbstractCache):
-    """Keys (turned) and values [B,G,S,d] and the documents [B,S] of the last tokens, at most window − 1 of them.
+    """Keys (turned) and values [B,G,S,d] of the last tokens, and where the document of each begins [B,S].
 
     Arguments:
-        seen: how many tokens there were in all.
+        seen: how many tokens there were in all; positions count from the first of them.
         packed: whether any of them began a new document.
     """
 
     keys: Tensor
     values: Tensor
-    documents: Tensor
+    begins: Tensor
     seen: int = 0
     packed: bool = False
 
     def tensors(self) -> Iterator[Tensor]:
-        yield from (self.keys, self.values, self.documents)
+        yield from (self.keys, self.values, self.begins)
 
 
 class SoftmaxAttention(AbstractMixer):
-    """y_t = Σ_{s ≤ t} softmax_s(q_tᵀ k_s / √d) v_s, within a document and a window.
+    """y_t = Σ_{s ≤ t} softmax_s(q_tᵀ k_s / √d) v_s, within a document, a window and a block.
+
+    With score=relu the weights are relu(q_tᵀ k_s / √d). A window or a block of R tokens costs O(T · R).
 
     Arguments:
         mixer: the options.
@@ -47,7 +50,8 @@ class SoftmaxAttention(AbstractMixer):
     Raises:
         CompositionError: sizes that do not divide.
 
-    Source: arXiv:1706.03762; arXiv:2104.09864 (rotary); arXiv:2305.13245 (grouped queries).
+    Source: arXiv:1706.03762; arXiv:2104.09864 (rotary); arXiv:2305.13245 (grouped queries); arXiv:2210.10340, section
+    4 (blocks and relu).
     """
 
     def __init__(self, mixer: SoftmaxMixer, width: int, *, layers: int = 1) -> None:
@@ -57,9 +61,11 @@ class SoftmaxAttention(AbstractMixer):
         self.mixer = mixer
         self.groups = mixer.groups or mixer.heads
         self.size = width // mixer.heads
+        self.reach = min((n for n in (mixer.window, mixer.block) if n is not None), default=None)
         self.query = nn.Linear(width, width, bias=mixer.bias)
         self.key = nn.Linear(width, self.groups * self.size, bias=mixer.bias)
         self.value = nn.Linear(width, self.groups * self.size, bias=mixer.bias)
+        self.norm = make_norm(mixer.norm, width)
         self.output = output_projection(width, width, layers=layers, bias=mixer.bias)
 
     def cache(
@@ -67,8 +73,8 @@ class SoftmaxAttention(AbstractMixer):
     ) -> AttentionCache:
         """An empty cache; it grows with the tokens seen, up to the window."""
         empty = torch.empty(batch, self.groups, 0, self.size, device=device, dtype=dtype)
-        documents = torch.empty(batch, 0, dtype=torch.long, device=device)
-        return AttentionCache(keys=empty, values=empty, documents=documents)
+        begins = torch.empty(batch, 0, dtype=torch.long, device=device)
+        return AttentionCache(keys=empty, values=empty, begins=begins)
 
     def forward(
         self, x: Float[Tensor, "B T D"], *, reset: Bool[Tensor, "B T"] | None = None, cache: AbstractCache | None = None
@@ -90,7 +96,9 @@ class SoftmaxAttention(AbstractMixer):
         self._append(past, k, v, reset)
         y = self._attend(q, past)
         self._trim(past)
-        output: Tensor = self.output(rearrange(y, "b h t d -> b t (h d)"))
+        # under autocast y comes in bfloat16, the norm's weights in float32
+        y = rearrange(y, "b h t d -> b t (h d)").to(self.output.weight.dtype)
+        output: Tensor = self.output(self.norm(y))
         return output
 
     def _angles(self, start: int, length: int, device: torch.device) -> Tensor:
@@ -102,11 +110,14 @@ class SoftmaxAttention(AbstractMixer):
 
     def _append(self, past: AttentionCache, k: Tensor, v: Tensor, reset: Tensor | None) -> None:
         batch, length = k.shape[0], k.shape[2]
-        last = past.documents[:, -1:] if past.documents.shape[1] else past.documents.new_zeros(batch, 1)
-        documents = last.expand(batch, length) if reset is None else last + reset.cumsum(1)
+        begins = past.begins[:, -1:] if past.begins.shape[1] else past.begins.new_zeros(batch, 1)
+        begins = begins.expand(batch, length)
+        if reset is not None:
+            positions = torch.arange(past.seen, past.seen + length, device=k.device)
+            begins = torch.where(reset, positions, begins).cummax(1).values
         past.keys = torch.cat([past.keys.to(k.dtype), k], 2)
         past.values = torch.cat([past.values.to(v.dtype), v], 2)
-        past.documents = torch.cat([past.documents, documents], 1)
+        past.begins = torch.cat([past.begins, begins], 1)
         past.seen += length
         past.packed |= reset is not None
 
@@ -115,30 +126,69 @@ class SoftmaxAttention(AbstractMixer):
         if self.groups != self.mixer.heads:
             ratio = self.mixer.heads // self.groups
             k, v = (repeat(z, "b g s d -> b (g r) s d", r=ratio) for z in (k, v))
-        mask = self._mask(q.shape[2], past)
-        causal = mask is None and q.shape[2] > 1
-        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal)
+        length, total = q.shape[2], k.shape[2]
+        if self.reach is not None and total > 2 * self.reach:
+            return self._attend_nearby(q, k, v, past, self.reach)
+        everything = self.mixer.block is None and (self.reach is None or total <= self.reach) and not past.packed
+        if everything and length in (1, total) and self.mixer.score == "softmax":
+            return F.scaled_dot_product_attention(q, k, v, is_causal=length > 1)
+        positions = torch.arange(past.seen - total, past.seen, device=q.device).expand(q.shape[0], -1)
+        mask = self._visible(positions[:, -length:], positions, past.begins[:, -length:], past.begins)
+        return self._weigh(q, k, v, mask[:, None])
 
-    def _mask(self, length: int, past: AttentionCache) -> Tensor | None:
-        """True where a query may look, [T,S] or [B,1,T,S]; None where being causal says it all."""
-        window, total = self.mixer.window, past.keys.shape[2]
-        narrow = window is not None and total > window
-        if not narrow and not past.packed and length in (1, total):
-            return None
-        distance = torch.arange(total - length, total, device=past.keys.device)[:, None] - torch.arange(
-            total, device=past.keys.device
+    def _attend_nearby(self, q: Tensor, k: Tensor, v: Tensor, past: AttentionCache, reach: int) -> Tensor:
+        """Pieces of ``reach`` queries, each with its own keys and those of the piece before."""
+        batch, _, length, _ = q.shape
+        pieces = -(-length // reach)
+        after, before = pieces * reach - length, reach + length - k.shape[2]
+        first = past.seen - length - reach
+        positions = torch.arange(first, first + (pieces + 1) * reach, device=q.device).expand(batch, -1)
+        # Places in front of all tokens are no document's.
+        begins = F.pad(F.pad(past.begins, (before, 0), value=-1), (0, after), value=-1)
+        k, v = (F.pad(z, (0, 0, before, after)) for z in (k, v))
+
+        def pairs(z: Tensor) -> Tensor:
+            own = z.unflatten(-2, (pieces + 1, reach))
+            both = torch.cat([own[..., :-1, :, :], own[..., 1:, :, :]], -2)
+            return both.movedim(-3, 1).flatten(0, 1)
+
+        def pieced(z: Tensor) -> Tensor:
+            cut: Tensor = z.unflatten(-2, (pieces, reach))
+            return cut.movedim(-3, 1).flatten(0, 1)
+
+        own, seen = (x[..., None] for x in (positions, begins))
+        mask = self._visible(
+            pieced(own[:, reach:])[..., 0],
+            pairs(own)[..., 0],
+            pieced(seen[:, reach:])[..., 0],
+            pairs(seen)[..., 0],
         )
-        mask = distance >= 0
-        if window is not None:
-            mask &= distance < window
-        if not past.packed:
-            return mask
-        same = past.documents[:, -length:, None] == past.documents[:, None, :]
-        return (mask & same)[:, None]
+        y = self._weigh(pieced(F.pad(q, (0, 0, 0, after))), pairs(k), pairs(v), mask[:, None])
+        return rearrange(y, "(b n) h r d -> b h (n r) d", b=batch)[:, :, :length]
+
+    def _visible(self, q: Tensor, k: Tensor, q_begins: Tensor, k_begins: Tensor) -> Tensor:
+        """True where the query at position q [B,T] may look at the key at position k [B,S], as [B,T,S]."""
+        distance = q[:, :, None] - k[:, None]
+        mask = (distance >= 0) & (q_begins[:, :, None] == k_begins[:, None])
+        if self.mixer.window is not None:
+            mask &= distance < self.mixer.window
+        if self.mixer.block is not None:
+            q_block, k_block = (
+                torch.div(x - begins, self.mixer.block, rounding_mode="floor")
+                for x, begins in ((q, q_begins), (k, k_begins))
+            )
+            mask &= q_block[:, :, None] == k_block[:, None]
+        return mask
+
+    def _weigh(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
+        """Σ_s weight_ts v_s; every query sees itself, so no softmax is over nothing."""
+        if self.mixer.score == "softmax":
+            return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+        return (F.relu(q @ k.mT * self.size**-0.5) * mask) @ v
 
     def _trim(self, past: AttentionCache) -> None:
-        if self.mixer.window is None:
+        if self.reach is None:
             return
-        start = max(0, past.keys.shape[2] - self.mixer.window + 1)
+        start = max(0, past.keys.shape[2] - self.reach + 1)
         past.keys, past.values = past.keys[:, :, start:].contiguous(), past.values[:, :, start:].contiguous()
-        past.documents = past.documents[:, start:].contiguous()
+        past.begins = past.begins[:, start:].contiguous()

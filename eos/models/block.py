@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from eos.config import EOSMixer, ModelRecipe, SoftmaxMixer
+from eos.config import ModelRecipe, SoftmaxMixer
 from eos.layer import AbstractCache, AbstractMixer, EOSLayer
 from eos.layer.norm import make_norm
 from eos.models.attention import SoftmaxAttention
@@ -27,20 +27,24 @@ class BlockCache:
         return self.mixer.bytes + own
 
 
+def make_mixer(
+    recipe: ModelRecipe, name: str, *, layer: int = 0, shared: dict[str, nn.Parameter] | None = None
+) -> AbstractMixer:
+    """The mixer of this name in a recipe, built for a layer."""
+    mixer = recipe.mixers[name]
+    if isinstance(mixer, SoftmaxMixer):
+        return SoftmaxAttention(mixer, recipe.width, layers=recipe.layers)
+    return EOSLayer(mixer, recipe.width, layer=layer, layers=recipe.layers, shared=shared)
+
+
 class Block(nn.Module):
     """x ← x + Mixer(Norm(x)); x ← x + FeedForward(Norm(x))."""
 
-    def __init__(
-        self, recipe: ModelRecipe, mixer: EOSMixer | SoftmaxMixer, *, layer: int, shared: dict[str, nn.Parameter]
-    ) -> None:
+    def __init__(self, recipe: ModelRecipe, name: str, *, layer: int, shared: dict[str, nn.Parameter]) -> None:
         super().__init__()
         width, layers = recipe.width, recipe.layers
         self.mixer_norm = make_norm(recipe.norm, width, recipe.norm_eps)
-        self.mixer: AbstractMixer = (
-            SoftmaxAttention(mixer, width, layers=layers)
-            if isinstance(mixer, SoftmaxMixer)
-            else EOSLayer(mixer, width, layer=layer, layers=layers, shared=shared)
-        )
+        self.mixer = make_mixer(recipe, name, layer=layer, shared=shared)
         self.dropout = nn.Dropout(recipe.dropout)
         self.channel_mixer: FeedForward | None = None
         if recipe.channel_mixer.name != "none":

@@ -8,8 +8,9 @@ from torch.nn import functional as F
 
 from eos.config import ModelRecipe
 from eos.errors import RecipeError
+from eos.layer import AbstractCache
 from eos.layer.norm import make_norm
-from eos.models.block import Block, BlockCache
+from eos.models.block import Block, BlockCache, make_mixer
 from eos.models.layout import resolve_layout
 
 
@@ -18,11 +19,12 @@ class Cache:
     """The decoding state of every layer; a forward pass that gets it reads it and moves it on."""
 
     layers: tuple[BlockCache, ...]
+    positions: AbstractCache | None = None
 
     @property
     def bytes(self) -> int:
         """How much memory it takes now."""
-        return sum(layer.bytes for layer in self.layers)
+        return sum(layer.bytes for layer in self.layers) + (0 if self.positions is None else self.positions.bytes)
 
 
 class LanguageModel(nn.Module):
@@ -48,10 +50,10 @@ class LanguageModel(nn.Module):
         shared: dict[str, nn.Parameter] = {}
         self.embedding = nn.Embedding(vocabulary, recipe.width)
         nn.init.normal_(self.embedding.weight, std=recipe.initial_std)
+        self.positions = None if recipe.positions is None else make_mixer(recipe, recipe.positions)
         self.dropout = nn.Dropout(recipe.dropout)
         self.blocks = nn.ModuleList(
-            Block(recipe, recipe.mixers[name], layer=layer, shared=shared)
-            for layer, name in enumerate(resolve_layout(recipe))
+            Block(recipe, name, layer=layer, shared=shared) for layer, name in enumerate(resolve_layout(recipe))
         )
         self.norm = make_norm(recipe.norm, recipe.width, recipe.norm_eps)
         self.head: nn.Linear | None = None
@@ -66,7 +68,9 @@ class LanguageModel(nn.Module):
         for block in self.blocks:
             assert isinstance(block, Block)
             caches.append(block.cache(batch, device=like.device, dtype=like.dtype))
-        return Cache(tuple(caches))
+        if self.positions is None:
+            return Cache(tuple(caches))
+        return Cache(tuple(caches), self.positions.cache(batch, device=like.device, dtype=like.dtype))
 
     def forward(
         self, tokens: Int[Tensor, "B T"], *, reset: Bool[Tensor, "B T"] | None = None, cache: Cache | None = None
@@ -78,7 +82,11 @@ class LanguageModel(nn.Module):
             reset: true where a new document begins: nothing before it is seen from there on.
             cache: from :meth:`cache`; the tokens then continue what earlier calls saw. T may be 1 or more.
         """
-        x = self.dropout(self.embedding(tokens))
+        x = self.embedding(tokens)
+        if self.positions is not None:
+            # the residual stream stays in the embedding's precision, also under autocast
+            x = self.positions(x, reset=reset, cache=None if cache is None else cache.positions).to(x.dtype)
+        x = self.dropout(x)
         for index, block in enumerate(self.blocks):
             x = block(x, reset=reset, cache=None if cache is None else cache.layers[index])
         weight = self.embedding.weight if self.head is None else self.head.weight

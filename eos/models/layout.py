@@ -16,6 +16,8 @@ def resolve_layout(recipe: ModelRecipe) -> list[str]:
     for name in recipe.layout if isinstance(recipe.layout, list) else recipe.layout.values():
         if name not in recipe.mixers:
             raise RecipeError(unknown("mixer in layout", name, recipe.mixers))
+    if recipe.positions is not None and recipe.positions not in recipe.mixers:
+        raise RecipeError(unknown("mixer in positions", recipe.positions, recipe.mixers))
     return names
 
 

@@ -22,6 +22,7 @@ class LinearExpand(AbstractExpand):
 
         activation: Activation = option("none", "φ, elementwise")
         bias: bool = option(False, "a bias in the projection")
+        raised: bool = option(False, "add 1/√K after the activation: no entry of a rectified one is zero")
         normalise: Literal["none", "l2"] = option("none", "l2: divide e by its length, after the activation")
         scaled: bool = option(False, "divide e by √K")
 
@@ -43,6 +44,8 @@ class LinearExpand(AbstractExpand):
 
     def forward(self, z: Tensor) -> Tensor:
         e = activate(self.options.activation, rearrange(z, "b t (g k) -> b t g k", g=self.context.groups))
+        if self.options.raised:
+            e = e + self.context.key_size**-0.5
         if self.options.normalise == "l2":
             e = F.normalize(e, dim=-1)
         return e * self.context.key_size**-0.5 if self.options.scaled else e

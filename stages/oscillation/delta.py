@@ -4,16 +4,20 @@ Equation: ψ(m) = m − β_t k_t (k_tᵀ m), k_t = e_t / |e_t|, β_t = high · s
 Source: arXiv:2406.06484, section 2.2; arXiv:2411.12537 (β up to 2: negative eigenvalues)
 """
 
+import torch
 from einops import repeat
 from torch import Tensor
 from torch.nn import functional as F
 
 from eos.record import Transition
-from eos.stage import AbstractOscillation, GateProjection, LayerContext, option, options, spread
+from eos.stage import AbstractOscillation, GateProjection, LayerContext, option, options
 
 
 class Delta(AbstractOscillation):
-    """The direction is always a unit vector, so that no erase makes the memory grow, whatever the expand stage."""
+    """The direction is always a unit vector, so that no erase makes the memory grow, whatever the expand stage.
+
+    With substeps every micro-step has a strength of its own (arXiv:2502.10297, section 3.1).
+    """
 
     @options
     class Options:
@@ -26,10 +30,10 @@ class Delta(AbstractOscillation):
 
     def __init__(self, options: Options, context: LayerContext) -> None:
         super().__init__(options, context)
-        self.logits = GateProjection(context.width, spread(options.bias, options.bias, context.heads))
+        self.logits = GateProjection(context.width, torch.full((context.substeps, context.heads), options.bias))
 
     def forward(self, x: Tensor, e: Tensor) -> Transition:
-        beta = self.options.high * self.logits(x).sigmoid()
+        beta = self.options.high * self.logits(x).sigmoid().flatten(1, 2)
         k = F.normalize(e, dim=3)
         if k.shape[2] > 1:
             k = repeat(k, "b t g ... -> b t (g r) ...", r=self.context.heads // k.shape[2])

@@ -1,9 +1,11 @@
 """A fixed or learned turn of every pair of entries at every step: relative positions inside the memory.
 
 Equation: m_p + i·m_{p+K/2} ← exp(−iθ_p) (m_p + i·m_{p+K/2}), θ_p = base^(−2p/K)
-Source: arXiv:2104.09864, section 3.2; arXiv:2307.09270, section 3.3; arXiv:2311.04823, section 3.2 (over V)
+Source: arXiv:2104.09864, section 3.2; arXiv:2307.09270, section 3.3 (also cosine and fourier); arXiv:2311.04823,
+section 3.2 (over V)
 """
 
+import math
 from typing import Literal
 
 import torch
@@ -29,12 +31,21 @@ class Rotation(AbstractOscillation):
             "key",
             "key: an angle for every pair of K; value: for every entry v of V, base^(−2v/V), all pairs alike",
         )
+        turned: Literal["all", "low", "high"] = option(
+            "all",
+            "low or high: the half of the angles with the lower or higher frequencies turns, the other stays still",
+        )
+        frequencies: Literal["geometric", "fourier"] = option(
+            "geometric", "geometric: base^(−2p/K); fourier: 2πp/K, which permutes K entries, with couple = fourier"
+        )
 
     options: Options
     theta: Tensor
 
     @classmethod
     def refuse(cls, options: Options, context: LayerContext) -> str | None:
+        if options.turned != "all" and (options.learned or options.frequencies == "fourier"):
+            return "half of the angles turn (turned=low or high) only where they are geometric and not learned"
         odd = options.form == "rotate" and context.key_size % 2
         return f"a rotation turns pairs: K must be even, got K = {context.key_size}" if odd else None
 
@@ -42,7 +53,12 @@ class Rotation(AbstractOscillation):
         super().__init__(options, context)
         pairs = context.key_size // 2 if options.form == "rotate" else context.key_size
         angles, size = (pairs, context.key_size) if options.over == "key" else (context.value_size, context.value_size)
-        theta = options.base ** (-2 * torch.arange(angles, dtype=torch.float64) / size)
+        place = torch.arange(angles, dtype=torch.float64)
+        theta = (
+            options.base ** (-2 * place / size) if options.frequencies == "geometric" else 2 * math.pi * place / size
+        )
+        still = {"all": theta[:0], "low": theta[: angles // 2], "high": theta[angles // 2 :]}[options.turned]
+        still.zero_()
         if options.learned:
             self.theta = undecayed(theta.float().repeat(context.heads, 1))
         else:

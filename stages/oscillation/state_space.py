@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from eos.record import Transition
-from eos.stage import AbstractOscillation, LayerContext, option, options, spread, undecayed
+from eos.stage import AbstractOscillation, LayerContext, legs, option, options, spread, undecayed
 
 
 class StateSpace(AbstractOscillation):
@@ -68,8 +68,4 @@ def _start(kind: str, count: int) -> tuple[Tensor, Tensor | None]:
         return half, math.pi * p
     if kind == "inverse":
         return half, count / math.pi * (count / (2 * p + 1) - 1)
-    # A + P Pᵀ = −1/2 + a skew-symmetric matrix, with A and P of HiPPO-LegS over twice as many entries
-    n = torch.arange(2 * count, dtype=torch.float64)
-    product = (2 * n[:, None] + 1).sqrt() * (2 * n + 1).sqrt() / 2
-    skew = product.triu(1) - product.tril(-1)
-    return half, torch.linalg.eigvalsh(1j * skew)[count:].float()
+    return half, legs(count)[0].float()

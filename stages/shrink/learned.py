@@ -14,7 +14,7 @@ from eos.stage import AbstractShrink, Activation, LayerContext, activate, option
 
 
 class LearnedShrink(AbstractShrink):
-    """s = φ(S), with S starting from 0.1 · N(0, 1)."""
+    """s = φ(S), with S starting from 0.1 · N(0, 1), or from ones."""
 
     @options
     class Options:
@@ -22,13 +22,15 @@ class LearnedShrink(AbstractShrink):
 
         over: Literal["key", "key_value"] = option("key", "key: [K], one read a head; key_value: [K,V], per channel")
         activation: Activation = option("none", "φ, elementwise")
+        start: Literal["normal", "ones"] = option("normal", "where it starts: 0.1 · N(0, 1), or ones")
 
     options: Options
 
     def __init__(self, options: Options, context: LayerContext) -> None:
         super().__init__(options, context)
         channels = (context.value_size,) if options.over == "key_value" else ()
-        self.state = nn.Parameter(0.1 * torch.randn(context.groups, context.key_size, *channels))
+        shape = (context.groups, context.key_size, *channels)
+        self.state = nn.Parameter(torch.ones(shape) if options.start == "ones" else 0.1 * torch.randn(shape))
 
     @property
     def features(self) -> int:

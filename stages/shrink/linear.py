@@ -23,6 +23,7 @@ class LinearShrink(AbstractShrink):
 
         activation: Activation = option("none", "φ, elementwise")
         bias: bool = option(False, "a bias in the projection")
+        raised: bool = option(False, "add 1/√K after the activation: no entry of a rectified one is zero")
         normalise: Literal["none", "l2"] = option("none", "l2: divide s by its length, after the activation")
         scaled: bool = option(False, "divide s by √K")
 
@@ -44,6 +45,8 @@ class LinearShrink(AbstractShrink):
 
     def forward(self, z: Tensor, e: Tensor, transition: Transition) -> Tensor:
         s = activate(self.options.activation, rearrange(z, "b t (g k) -> b t g k", g=self.context.groups))
+        if self.options.raised:
+            s = s + self.context.key_size**-0.5
         if self.options.normalise == "l2":
             s = F.normalize(s, dim=-1)
         return s * self.context.key_size**-0.5 if self.options.scaled else s

@@ -1,14 +1,14 @@
 """A learned read of every channel's state, with the discretisation of what was written folded in.
 
 Equation: y = 2 Re(Σ_n C_n z_n m_n), z = (exp(ΔA) − 1) / A (zero-order hold); real: y = Σ_n C_n z_n m_n
-Source: arXiv:2206.11893, sections 3 and 4
+Source: arXiv:2206.11893, sections 3 and 4; arXiv:2111.00396, section 2.3 (with an erase, bilinear: (I − ΔA/2)⁻¹)
 """
 
 import torch
 from torch import Tensor, nn
 
 from eos.record import Transition
-from eos.stage import AbstractShrink, LayerContext, zero_order_hold
+from eos.stage import AbstractShrink, LayerContext, bilinear_hold, zero_order_hold
 
 
 class StateSpaceShrink(AbstractShrink):
@@ -27,6 +27,9 @@ class StateSpaceShrink(AbstractShrink):
         return 0
 
     def forward(self, z: Tensor, e: Tensor, transition: Transition) -> Tensor:
+        if transition.erase is not None:
+            real, imaginary = (2 * self.weight).chunk(2, dim=1)
+            return bilinear_hold(transition, torch.cat([real, -imaginary], 1)[None, None, ..., 0])
         hold = zero_order_hold(transition)
         if not transition.turns:
             return (self.weight * hold)[None, None]

@@ -35,12 +35,12 @@ CONVOLUTION = Convolution(input=z(2, 64, 4, 8), response=z(4, 8, 64))
 
 def serving(case: Case) -> set[str]:
     """The algorithms of design section 3 that serve a case: by its decays, writes and reads."""
+    invariant = {"e", "s"} <= set(case.shared) and not case.memory
     if "erase" in case.parts:
-        return {"delta"}
+        return {"delta", "fft"} if invariant else {"delta"}
     over_both = case.per_channel or any(
         part.startswith("rate") or part in ("phase_rate", "phase_over_value", "gate_both") for part in case.parts
     )
-    invariant = {"e", "s"} <= set(case.shared) and not case.memory
     return {"elementwise"} | (set() if over_both else {"chunked"}) | ({"fft"} if invariant else set())
 
 
@@ -111,17 +111,15 @@ def test_an_algorithm_that_cannot_run_says_why(name: str, algorithm: str, why: s
     assert why in dict(eos.plan(record).reasons)[algorithm]
 
 
-@pytest.mark.parametrize("given", ["memory", "reset", "substeps", "erase"])
+@pytest.mark.parametrize("given", ["memory", "reset", "substeps"])
 def test_a_convolution_has_neither_memory_nor_documents(given: str) -> None:
     record = replace(build(CASES["invariant head"], length=16), shrink=z(1, 1, 3, 5), expand=z(1, 1, 3, 5))
     if given == "memory":
         record = replace(record, memory=Memory(value=z(1, 1, 1, 1)))
     elif given == "reset":
         record = replace(record, reset=torch.zeros(1, 1, dtype=torch.bool))
-    elif given == "substeps":
-        record = replace(record, substeps=2)
     else:
-        record = replace(record, transition=Transition(erase=(z(1, 1, 3, 5), z(1, 1, 3, 5))))
+        record = replace(record, substeps=2)
     assert "fft" not in runnable(record)
     with pytest.raises(PlanError, match="cannot run this record"):
         eos.scan(record, algorithm="fft")

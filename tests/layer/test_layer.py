@@ -122,6 +122,27 @@ def test_denominator_of_an_exponential_gate_has_its_own_floor() -> None:
     torch.testing.assert_close(decoded, wanted, **TOLERANCE)
 
 
+def test_the_denominator_of_an_average_with_its_own_share_is_one() -> None:
+    """What is averaged by weights that sum to one needs no other divisor, however small the weights are."""
+    average = EOSMixer(
+        heads=None,
+        key_size=1,
+        value_size=1,
+        expand="ones",
+        oscillation=["running_average"],
+        shrink="ones",
+        read="before",
+        bonus=True,
+        output=Output(norm="none"),
+    )
+    plain, divided = built(average), built(replace(average, denominator=Denominator(floor=1e-6)))
+    for layer in (plain, divided):
+        oscillation = layer.composition.oscillation[0]
+        oscillation.logits.bias.data -= 30.0
+    x = inputs()
+    torch.testing.assert_close(divided(x, reset=begins()), plain(x, reset=begins()), **TOLERANCE)
+
+
 def test_short_convolution_is_a_depthwise_convolution() -> None:
     torch.manual_seed(0)
     convolution = CausalConvolution(ShortConvolution(size=5, activation="silu", bias=True), 6).double()
@@ -243,7 +264,7 @@ def test_decode_equals_forward(oscillation: str, denominator: Denominator | None
 
 def test_the_cache_of_another_mixer_is_refused() -> None:
     empty = torch.empty(ROWS, 4, 0, 4)
-    other = AttentionCache(keys=empty, values=empty, documents=torch.empty(ROWS, 0, dtype=torch.long))
+    other = AttentionCache(keys=empty, values=empty, begins=torch.empty(ROWS, 0, dtype=torch.long))
     with pytest.raises(TypeError, match="AttentionCache"):
         built(LINEAR)(inputs(), cache=other)
 

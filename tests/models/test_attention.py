@@ -22,12 +22,18 @@ def naive(layer: SoftmaxAttention, x: Tensor, reset: Tensor | None = None) -> Te
             steps = []
             for t in range(LENGTH):
                 seen = [s for s in range(t + 1) if mixer.window is None or t - s < mixer.window]
-                if reset is not None:
-                    seen = [s for s in seen if not reset[row, s + 1 : t + 1].any()]
-                scores = torch.stack([_score(mixer, q[t, head], k[s, group], t - s) for s in seen])
-                steps.append((scores / size**0.5).softmax(0) @ v[seen, group])
+                begins = [0, *([] if reset is None else reset[row].nonzero().flatten().tolist())]
+                start = max(begin for begin in begins if begin <= t)
+                block = mixer.block or LENGTH
+                seen = [s for s in seen if s >= start and (s - start) // block == (t - start) // block]
+                scores = torch.stack([_score(mixer, q[t, head], k[s, group], t - s) for s in seen]) / size**0.5
+                weights = scores.softmax(0) if mixer.score == "softmax" else scores.clamp(min=0)
+                steps.append(weights @ v[seen, group])
             heads.append(torch.stack(steps))
-        rows.append(layer.output(torch.cat(heads, -1)))
+        y = torch.cat(heads, -1)
+        if mixer.norm == "simple_rms":
+            y = y / (y.square().mean(-1, keepdim=True) + 1e-6).sqrt()
+        rows.append(layer.output(y))
     return torch.stack(rows)
 
 
@@ -43,7 +49,21 @@ def _score(mixer: SoftmaxMixer, q: Tensor, k: Tensor, distance: int) -> Tensor:
 @pytest.mark.parametrize("packed", [False, True])
 @pytest.mark.parametrize(
     "options",
-    [{}, {"rope": False}, {"groups": 2}, {"groups": 1, "window": 5}, {"window": 1}, {"window": LENGTH}, {"bias": True}],
+    [
+        {},
+        {"rope": False},
+        {"groups": 2},
+        {"groups": 1, "window": 5},
+        {"window": 1},
+        {"window": LENGTH},
+        {"bias": True},
+        {"block": 4},
+        {"block": 1, "rope": False},
+        {"block": 7, "window": 3},
+        {"block": 4, "score": "relu", "norm": "simple_rms"},
+        {"block": LENGTH},
+        {"score": "relu"},
+    ],
     ids=str,
 )
 def test_attention_equals_naive_form(options: dict[str, object], packed: bool) -> None:
@@ -71,13 +91,28 @@ def test_a_window_bounds_the_cache() -> None:
     assert cache.keys.untyped_storage().nbytes() == cache.keys.numel() * 4
 
 
-def test_only_plain_causal_attention_goes_without_a_mask() -> None:
-    layer = SoftmaxAttention(SoftmaxMixer(kind="softmax", heads=4), WIDTH)
-    past = layer.cache(1)
-    past.keys = torch.zeros(1, 4, LENGTH, 6)
-    assert layer._mask(LENGTH, past) is None
-    assert layer._mask(1, past) is None
-    assert layer._mask(2, past) is not None
+@pytest.mark.parametrize("options", [{"window": 4}, {"block": 4}], ids=str)
+def test_what_is_near_is_all_that_is_weighed(options: dict[str, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    """No scores of all tokens by all tokens: twice the reach of them for every query."""
+    layer = SoftmaxAttention(SoftmaxMixer(kind="softmax", heads=4, **options), WIDTH)
+    weighed = []
+    weigh = layer._weigh
+
+    def counted(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
+        weighed.append(mask.numel())
+        return weigh(q, k, v, mask)
+
+    monkeypatch.setattr(layer, "_weigh", counted)
+    layer(torch.randn(1, 1000, WIDTH))
+    assert weighed == [1000 * 2 * 4]
+
+
+def test_gradients_of_a_partial_last_piece_are_finite() -> None:
+    layer = SoftmaxAttention(SoftmaxMixer(kind="softmax", heads=4, window=4), WIDTH)
+    x = torch.randn(1, LENGTH, WIDTH, requires_grad=True)
+    layer(x).square().sum().backward()
+    assert x.grad is not None
+    assert x.grad.isfinite().all()
 
 
 def test_angles_stay_exact_far_out() -> None:

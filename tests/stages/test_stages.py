@@ -75,10 +75,11 @@ def test_a_stage_is_the_same_at_every_step(entry: registry.Entry) -> None:
         if entry.kind == "expand":
             return [built(built.project(x))]
         if entry.kind == "shrink":
-            s = built(built.project(x), e, Transition())
+            pairs = torch.full((1, 1, HEADS, KEY // 2), -0.1, dtype=x.dtype)
+            s = built(built.project(x), e, Transition(key=pairs, phase=pairs))
             return [*s] if isinstance(s, tuple) else [s]
         if entry.kind == "couple":
-            return list(built(x[:, :, None], e, e))
+            return list(built(x[:, :, None, :VALUE].expand(-1, -1, HEADS, -1), e, e))
         return [tensor for _, _, tensor in parts(built(x, e))]
 
     for whole, one in zip(emitted(x, slice(None)), emitted(x[:, 3:4], slice(3, 4)), strict=True):
