@@ -273,12 +273,39 @@ class SoftmaxMixer:
     bias: bool = option(False, "biases in the projections")
 
 
+@options
+class ConvolutionMixer:
+    """Long convolutions with gates around them: a response takes the place of expand, oscillation and shrink."""
+
+    kind: Literal["convolution"]
+    response: Stage = option(description="the impulse response of every channel")
+    value_ratio: float = option(1.0, "channels / width", above=0, high=16)
+    order: int = option(1, "convolutions one after another, each with a response of its own", low=1, high=4)
+    input_gate: bool = option(False, "multiply what every convolution takes in by a projection of x of its own")
+    activation: Activation = option("none", "applied to every projection, after its short convolution")
+    short_convolution: ShortConvolution | None = option(None, "on every projection, or null")
+    skip: bool = option(False, "add D ∘ its input to every convolution, with D learned per channel")
+    norm: Norm = option("none", "normalisation of the gated channels before the output projection")
+    lags: int | None = option(
+        None, "the response ends after so many lags; null: never, and decoding then remembers every input", low=1
+    )
+    decoding: Literal["window", "recurrence"] = option(
+        "window", "decoding by the last inputs, or by an exact recurrence of `lags` complex modes a channel"
+    )
+    bias: bool = option(False, "biases in the projections")
+
+
 def _mixer_kind(mixer: Any) -> Any:
     return mixer.get("kind", "eos") if isinstance(mixer, dict) else getattr(mixer, "kind", None)
 
 
 #: Told apart by ``kind``, which a recipe may leave out for the EOS mixer.
-Mixer = Annotated[Annotated[EOSMixer, Tag("eos")] | Annotated[SoftmaxMixer, Tag("softmax")], Discriminator(_mixer_kind)]
+Mixer = Annotated[
+    Annotated[EOSMixer, Tag("eos")]
+    | Annotated[SoftmaxMixer, Tag("softmax")]
+    | Annotated[ConvolutionMixer, Tag("convolution")],
+    Discriminator(_mixer_kind),
+]
 
 
 @options

@@ -24,14 +24,15 @@ from eos.errors import EOSError, RecipeError, unknown
 
 E = TypeVar("E")
 
-KINDS = ("expand", "oscillation", "shrink", "couple")
-GROUPS = ("model", "task", "training", "search", "experiment")
+KINDS = ("expand", "oscillation", "shrink", "couple", "response")
+GROUPS = ("model", "size", "task", "training", "search", "experiment")
 
 _CONTRACTS = {
     "expand": ("eos.stage", "AbstractExpand"),
     "oscillation": ("eos.stage", "AbstractOscillation"),
     "shrink": ("eos.stage", "AbstractShrink"),
     "couple": ("eos.stage", "AbstractCouple"),
+    "response": ("eos.stage", "AbstractResponse"),
     "task": ("eos.tasks.task", "AbstractTask"),
 }
 _FIELD = re.compile(r"(Equation|Source): *(.*)")
@@ -47,7 +48,7 @@ class Entry:
 
     Arguments:
         name: its file name without ``.py``.
-        kind: expand, oscillation, shrink, couple, or task.
+        kind: expand, oscillation, shrink, couple, response, or task.
         path: its file.
         module: the name it is imported under.
         summary, equation, source: from the module's docstring; empty where it is silent.
@@ -231,7 +232,8 @@ def _by_name(what: str, places: list[tuple[_Root, Path]], suffix: str) -> dict[s
     found: dict[str, tuple[_Root, Path]] = {}
     for root, folder in places:
         for path in sorted(folder.glob(f"[!_.]*{suffix}")):
-            if not re.fullmatch(r"[A-Za-z]\w*", path.stem, re.ASCII):
+            # A stage is imported by its name; a recipe may be called 7b.
+            if not re.fullmatch(r"[A-Za-z]\w*" if suffix == ".py" else r"[A-Za-z0-9]\w*", path.stem, re.ASCII):
                 raise RegistryError(
                     f"{path}: the name of a {what} has letters, digits and _ only, and begins with a letter"
                 )

@@ -1,4 +1,4 @@
-"""What a stage is: the four abstract classes of stages and the context they are built in.
+"""What a stage is: the abstract classes of stages and the context they are built in.
 
 A stage is one file in a ``stages/`` package, found by its file name; its module docstring holds what it does, its
 equation and its source, in the form that ``eos list`` reads::
@@ -15,6 +15,7 @@ Shrink(x, e, transition), then an optional joint ``Couple(i, e, s)``. No stage s
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -31,6 +32,7 @@ __all__ = [
     "AbstractExpand",
     "AbstractOscillation",
     "AbstractProjectedStage",
+    "AbstractResponse",
     "AbstractShrink",
     "AbstractStage",
     "Activation",
@@ -40,6 +42,7 @@ __all__ = [
     "activate",
     "bilinear_hold",
     "bounded_below",
+    "full_precision",
     "legs",
     "option",
     "options",
@@ -74,6 +77,12 @@ def activate(name: Activation, x: Tensor) -> Tensor:
 def widen(x: Tensor) -> Tensor:
     """x in float32 or wider: log-decays add up over thousands of steps, which bfloat16 has no digits for."""
     return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
+def full_precision(like: Tensor) -> AbstractContextManager[object]:
+    """Inside it autocast is off, for what bfloat16 cannot tell apart."""
+    device = like.device.type
+    return nullcontext() if device == "meta" else torch.autocast(device, enabled=False)
 
 
 def spread(low: float, high: float, *shape: int) -> Tensor:
@@ -311,3 +320,15 @@ class AbstractCouple(AbstractStage):
 
     @abstractmethod
     def forward(self, i: Tensor, e: Tensor, s: Tensor) -> tuple[Tensor, Tensor, Tensor]: ...
+
+
+class AbstractResponse(AbstractStage):
+    """Makes the impulse response of every channel: expand, oscillation and shrink as one, where no data are seen."""
+
+    @abstractmethod
+    def forward(self, length: int) -> Tensor:
+        """The response [V,length] at lags 0 … length − 1 before its decay, in float32 or wider."""
+
+    def log_decay(self) -> Tensor | None:
+        """Log-decays [V] or [1] ≤ 0 in nats: the response at lag j is multiplied by exp(j · log_decay)."""
+        return None

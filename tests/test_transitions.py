@@ -142,3 +142,37 @@ def test_a_product_in_bfloat16_decays_an_erase_in_float32() -> None:
 
 def test_the_page_is_current() -> None:
     assert PAGE.read_text(encoding="utf-8") == page(), "write it again: python tests/transitions.py"
+
+
+@pytest.mark.parametrize("substeps", [2, 3])
+@pytest.mark.parametrize("names", [("head",), ("key",), ("phase",), ("head", "phase")], ids=", ".join)
+def test_with_substeps_a_product_acts_before_the_first_of_them(names: tuple[str, ...], substeps: int) -> None:
+    """(I + a_n b_nᵀ) … (I + a_1 b_1ᵀ) D, one micro-step after the other."""
+    batch, length, heads, key, _ = SHAPE
+    generator = torch.Generator().manual_seed(0)
+    a, b = (
+        torch.randn(batch, length * substeps, heads, key, dtype=torch.float64, generator=generator) for _ in range(2)
+    )
+    erase = Transition(erase=(a, b))
+    product, psi = erase, torch.eye(key * SHAPE[4], dtype=torch.float64)
+    for seed, name in enumerate(names):
+        product = product.times(part(name, seed), substeps=substeps)
+    for seed, name in enumerate(names):
+        psi = psi @ dense(part(name, seed))[0]
+    wanted = psi
+    own_a, own_b = (x.unflatten(1, (length, substeps)) for x in (a, b))
+    for n in range(substeps):
+        wanted = dense(Transition(erase=(own_a[:, :, n], own_b[:, :, n])))[0] @ wanted
+
+    assert product.erase is not None
+    got_a, got_b = (x.unflatten(1, (length, substeps)) for x in product.erase)
+    parts = {**named(product), "erase[0]": got_a[:, :, 0], "erase[1]": got_b[:, :, 0]}
+    found = operator(parts, SHAPE)
+    for n in range(1, substeps):
+        found = dense(Transition(erase=(got_a[:, :, n], got_b[:, :, n])))[0] @ found
+    assert relative_error(found, wanted) <= EXACT
+
+
+def test_with_substeps_nothing_acts_after_an_erase() -> None:
+    with pytest.raises(RecordError, match="list it after the erase"):
+        part("head", 0).times(Transition(erase=(torch.zeros(1, 2, 1, 1), torch.zeros(1, 2, 1, 1))), substeps=2)

@@ -123,9 +123,9 @@ Refused:
 
 {refusals}
 
-A transition does not know how many substeps it will run with. The product with an erase is that of one micro-step, so
-with `substeps` > 1 give the decay and the erase to one `Transition`, with a or b turned where the decay acts: in the
-first micro-step of each step.
+`first * second` is the product of one micro-step. With substeps, `first.times(second, substeps=n)` lets `second` act
+before the first micro-step of each step, whose b it turns; a decay or phase listed before an erase would act after the
+last of them, and is refused.
 """
 
 if __name__ == "__main__":

@@ -34,7 +34,7 @@ def complete_override(incomplete: str) -> list[str]:
     """
     key, equals, value = incomplete.partition("=")
     if not equals:
-        known = (*CHOICES, *registry.KINDS, *_fields())
+        known = (*CHOICES, "size", *registry.KINDS, *_fields())
         keys = [name for name in dict.fromkeys(known) if name.startswith(incomplete) and _values(name)]
         return [f"{name}=" for name in keys] if len(keys) != 1 else complete_override(f"{keys[0]}=")
     before, plus, last = value.rpartition("+") if key.endswith("oscillation") else ("", "", value)
@@ -42,7 +42,7 @@ def complete_override(incomplete: str) -> list[str]:
 
 
 def _values(key: str) -> list[str]:
-    if key in CHOICES:
+    if key in (*CHOICES, "size"):
         return sorted(registry.recipes(key))
     last = key.rpartition(".")[2]
     if last in registry.KINDS:

@@ -15,12 +15,12 @@ from eos.cli.output import print_columns, print_line
 from eos.compose import load_model_recipe, refuse
 from eos.compose.model import flat
 from eos.compose.stages import PRODUCT, SLOTS
-from eos.config import EOSMixer, ModelRecipe, SoftmaxMixer, StageRecipe, option_fields
+from eos.config import ConvolutionMixer, EOSMixer, ModelRecipe, SoftmaxMixer, StageRecipe, option_fields
 from eos.errors import CompositionError
 
 if TYPE_CHECKING:
     from eos.compose.cost import ModelCost
-    from eos.record import Recurrence
+    from eos.record import Convolution, Recurrence
 
 Rows = Iterator[tuple[str, Text]]
 
@@ -70,16 +70,32 @@ def command(overrides: tuple[str, ...], length: int, vocabulary: int, device: st
             print_line(str(part.plan))
 
 
-def _row(mixer: EOSMixer | SoftmaxMixer, record: "Recurrence | None") -> Rows:
+def _row(mixer: EOSMixer | SoftmaxMixer | ConvolutionMixer, record: "Recurrence | Convolution | None") -> Rows:
+    from eos.record import Recurrence
+
     if isinstance(mixer, SoftmaxMixer):
         score = "softmax_s" if mixer.score == "softmax" else mixer.score
         yield "y", Text(f"y_t = Σ_{{s ≤ t}} {score}(q_tᵀ k_s / √d) v_s", style="cyan")
         reach = min((n for n in (mixer.window, mixer.block) if n is not None), default=None)
         yield "memory", Text(f"keys and values of {'all' if reach is None else f'the last {reach}'} tokens")
-    elif record is not None:
+    elif isinstance(mixer, ConvolutionMixer):
+        gated = "g'_t ∘ W x_t" if mixer.input_gate else "W x_t"
+        activation = "" if mixer.activation == "none" else f", {mixer.activation} on every projection"
+        yield "i", Text(f"i_t = {gated}{activation}", style="cyan")
+        yield "h", _stage("response", mixer.response)
+        skipped = " + D ∘ i_t" if mixer.skip else ""
+        yield "y", Text(f"y_t = g_t ∘ (Σ_j h_j ∘ i_{{t−j}}{skipped})", style="cyan")
+        lags = "all inputs" if mixer.lags is None else f"the last {mixer.lags - 1} inputs"
+        yield "memory", Text(lags if mixer.decoding == "window" else f"{mixer.lags} complex modes a channel")
+    elif isinstance(record, Recurrence):
         yield from _eos_row(mixer, record)
-    if changed := _changed(mixer, _TOLD):
+    if changed := changed_options(mixer):
         yield "options", Text(changed)
+
+
+def changed_options(mixer: EOSMixer | SoftmaxMixer | ConvolutionMixer) -> str:
+    """The options of a mixer that differ from their defaults, but for its stages, kind and sizes."""
+    return _changed(mixer, _TOLD)
 
 
 def _eos_row(mixer: EOSMixer, record: "Recurrence") -> Rows:

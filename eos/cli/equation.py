@@ -21,8 +21,8 @@ def memory_equation(record: Recurrence) -> str:
         kept = f"R({phase}) {kept}"
     if decay := _symbol(record, "o"):
         kept = f"{decay} ∘ {kept}"
-    if _symbol(record, "a"):
-        kept = f"{kept} + a_t (b_tᵀ m_{{t-1}})"
+    if erased := _symbol(record, "a"):
+        kept = f"{kept} + {erased} ({erased.replace('a', 'b')}ᵀ m_{{t-1}})"
     written = _symbol(record, "e")
     if gate := _symbol(record, "g"):
         written = f"({gate} ∘ {written})"

@@ -26,15 +26,16 @@ def _complete_name(ctx: click.Context, param: click.Parameter, incomplete: str) 
         "models": registry.recipes("model"),
         "stages": {name for kind in registry.KINDS for name in registry.stages(kind)},
         "tasks": registry.tasks(),
+        "sizes": registry.recipes("size"),
     }
     return sorted(name for name in known[ctx.params["what"]] if name.startswith(incomplete))
 
 
 @click.command("list")
-@click.argument("what", type=click.Choice(["models", "stages", "tasks"]))
+@click.argument("what", type=click.Choice(["models", "stages", "tasks", "sizes"]))
 @click.argument("name", required=False, shell_complete=_complete_name)
 def command(what: str, name: str | None) -> None:
-    """List models, stages or tasks; with a NAME, that one alone, a stage or task with its options.
+    """List models, stages, tasks or sizes; with a NAME, that one alone, a stage or task with its options.
 
     \b
     Examples:
@@ -42,7 +43,7 @@ def command(what: str, name: str | None) -> None:
       eos list stages
       eos list stages head_decay
     """
-    {"models": _models, "stages": _stages, "tasks": _tasks}[what](name)
+    {"models": _models, "stages": _stages, "tasks": _tasks, "sizes": _sizes}[what](name)
 
 
 def _models(name: str | None) -> None:
@@ -51,6 +52,16 @@ def _models(name: str | None) -> None:
     for each, path in chosen.items():
         what, source = headline(path.read_text(encoding="utf-8"))
         rows.append((each, _lines(what, composition(read_recipe(path)), source)))
+    print_columns(rows)
+
+
+def _sizes(name: str | None) -> None:
+    chosen = registry.recipes("size") if name is None else {name: registry.recipe("size", name)}
+    rows = []
+    for each, path in chosen.items():
+        what, source = headline(path.read_text(encoding="utf-8"))
+        numbers = " ".join(f"{key}={value}" for key, value in read_recipe(path).items())
+        rows.append((each, _lines(what, numbers, source)))
     print_columns(rows)
 
 
@@ -94,14 +105,19 @@ def _lines(what: str, equation: str, source: str = "") -> Text:
     return Text("\n").join(line for line in lines if line)
 
 
-def headline(text: str) -> tuple[str, str]:
-    """What the comment above a recipe says in its first sentence, and the papers that it names."""
+def comment_of(text: str) -> str:
+    """The comment above a recipe, in one line."""
     lines = []
     for line in text.splitlines():
         if not line.startswith("#"):
             break
         lines.append(line.lstrip("# "))
-    comment = " ".join(lines)
+    return " ".join(lines)
+
+
+def headline(text: str) -> tuple[str, str]:
+    """What the comment above a recipe says in its first sentence, and the papers that it names."""
+    comment = comment_of(text)
     sources = re.findall(r"arXiv:[^)]*?(?=[);]|\. |$)", comment)
     sentence = re.split(r"\.(?:\s|$)", re.sub(r"\s*\([^)]*\)", "", comment))[0]
     return sentence, "; ".join(dict.fromkeys(sources))
@@ -118,7 +134,6 @@ def composition(data: dict[str, Any]) -> str:
 def _choices(mixer: dict[str, Any]) -> Iterator[str]:
     if mixer.get("kind", "eos") != "eos":
         yield f"kind={mixer['kind']}"
-        return
     for slot in (SLOTS[0], PRODUCT, *SLOTS[1:]):
         stages = mixer.get(slot) or []
         names = [stage.get("name") for stage in (stages if isinstance(stages, list) else [stages])]

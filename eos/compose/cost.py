@@ -15,12 +15,12 @@ from eos.config import ModelRecipe
 from eos.engine import Plan
 from eos.engine.plan import plan_structure
 from eos.engine.structure import structure_of
-from eos.layer import AbstractMixer, EOSLayer
+from eos.layer import AbstractMixer, EOSLayer, LongConvolution
 from eos.models import LanguageModel
 from eos.models.attention import SoftmaxAttention
 from eos.models.block import Block
 from eos.models.layout import resolve_layout
-from eos.record import Recurrence
+from eos.record import Convolution, Recurrence
 
 FLOAT = 4
 #: A forward pass and a backward pass, in forward passes.
@@ -56,7 +56,7 @@ class MixerCost:
     """
 
     layers: tuple[int, ...]
-    record: Recurrence | None
+    record: Recurrence | Convolution | None
     plan: Plan | None
     forward: Work
     step: Work
@@ -129,6 +129,8 @@ def cost_of(recipe: ModelRecipe, *, vocabulary: int = 256, length: int = 2048, d
 def _mixer_cost(mixer: AbstractMixer, layers: tuple[int, ...], width: int, *, length: int, device: str) -> MixerCost:
     if isinstance(mixer, SoftmaxAttention):
         return _softmax_cost(mixer, layers, width, length=length)
+    if isinstance(mixer, LongConvolution):
+        return _convolution_cost(mixer, layers, width, length=length, device=device)
     if not isinstance(mixer, EOSLayer):
         raise TypeError(f"the cost of a {type(mixer).__name__} is not known")
     x = torch.empty(1, length, width)
@@ -174,6 +176,30 @@ def _normaliser(record: Recurrence) -> int:
 def _pasts(mixer: EOSLayer) -> int:
     """Bytes that short convolutions remember."""
     return sum(tensor.numel() * FLOAT for tensor in mixer.cache(1).tensors())
+
+
+def _convolution_cost(
+    mixer: LongConvolution, layers: tuple[int, ...], width: int, *, length: int, device: str
+) -> MixerCost:
+    record, order = mixer.record(torch.empty(1, length, width)), mixer.mixer.order
+    plan = plan_structure(replace(structure_of(record), device=device))
+    forward = Work(flops=plan.cost.flops / plan.structure.length, bytes=plan.cost.bytes / plan.structure.length)
+    lags, channels = min(mixer.mixer.lags or length, length), mixer.output.in_features
+    pasts = sum(tensor.numel() * FLOAT for tensor in mixer.cache(1).tensors())
+    if mixer.mixer.decoding == "recurrence":
+        memory, growth = order * channels * 2 * (mixer.mixer.lags or 0) * FLOAT + pasts, 0
+    else:
+        memory = order * channels * (lags if mixer.mixer.lags is None else lags - 1) * FLOAT + pasts
+        growth = order * channels * FLOAT if mixer.mixer.lags is None else 0
+    return MixerCost(
+        layers=layers,
+        record=record,
+        plan=plan,
+        forward=forward * order,
+        step=Work(flops=2.0 * order * channels * lags, bytes=memory),
+        memory=memory,
+        growth=growth,
+    )
 
 
 def _softmax_cost(mixer: SoftmaxAttention, layers: tuple[int, ...], width: int, *, length: int) -> MixerCost:

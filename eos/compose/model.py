@@ -10,7 +10,7 @@ from eos.compose.check import Keys, check, dotted
 from eos.compose.override import apply
 from eos.compose.reader import read_recipe
 from eos.compose.stages import FIRST, nested
-from eos.config import EOSMixer, ModelRecipe, StageRecipe
+from eos.config import ConvolutionMixer, EOSMixer, ModelRecipe, StageRecipe
 from eos.errors import CompositionError, RecipeError
 
 if TYPE_CHECKING:
@@ -101,6 +101,8 @@ def source_of(recipe: Path | str, overrides: Sequence[str]) -> str:
 
 def _checked(mixer: Any, source: str, at: Keys) -> Any:
     """The mixer with every option of its stages checked and filled in."""
+    if isinstance(mixer, ConvolutionMixer):
+        return replace(mixer, response=_checked_stage("response", mixer.response, source, (*at, "response")))
     if not isinstance(mixer, EOSMixer):
         return mixer
     return replace(

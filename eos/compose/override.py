@@ -2,7 +2,7 @@
 
 A key is looked up in the model, in each of its mixers, in the task and in the training options; where it stands in
 several places, the error lists their full paths. Choosing a stage of a new name drops the old stage's options; a
-stage that stays keeps its own.
+stage that stays keeps its own. ``size=NAME`` changes layers, width, heads and hidden width at once.
 """
 
 import re
@@ -13,10 +13,12 @@ from typing import Any
 
 from eos.compose.check import Keys, dotted
 from eos.compose.reader import parse_value
+from eos.compose.size import resized
 from eos.compose.stages import NOTHING, PRODUCT, SLOTS, block, canonical, parts
-from eos.config import EOSMixer, ModelRecipe, SoftmaxMixer, option_fields
+from eos.config import ConvolutionMixer, EOSMixer, ModelRecipe, SoftmaxMixer, option_fields
 from eos.errors import RecipeError, unknown
 
+KINDS: dict[Any, type[Any]] = {"softmax": SoftmaxMixer, "convolution": ConvolutionMixer}
 _KEY = re.compile(r"[\w-]+(\.[\w-]+)*", re.ASCII)
 
 
@@ -69,7 +71,10 @@ def apply(
     changed = deepcopy(dict(recipe))
     changed["model"] = canonical(changed["model"])
     for override in map(parse, overrides):
-        _set(changed, _locate(override, changed, options or {}), override)
+        if override.keys == ("size",):
+            changed["model"] = resized(changed["model"], str(override.value))
+        else:
+            _set(changed, _locate(override, changed, options or {}), override)
     return changed
 
 
@@ -113,11 +118,7 @@ def _mixers(model: Any) -> dict[str, type[Any]]:
     mixers = model.get("mixers") if isinstance(model, dict) else None
     if not isinstance(mixers, dict):
         return {}
-    return {
-        name: SoftmaxMixer if mixer.get("kind") == "softmax" else EOSMixer
-        for name, mixer in mixers.items()
-        if isinstance(mixer, dict)
-    }
+    return {name: KINDS.get(mixer.get("kind"), EOSMixer) for name, mixer in mixers.items() if isinstance(mixer, dict)}
 
 
 def _set(recipe: dict[str, Any], path: Keys, override: Override) -> None:

@@ -6,7 +6,7 @@ An oscillation is a list of those; ``a+b`` stands for the list of two names and 
 from collections.abc import Callable
 from typing import Any
 
-SLOTS = ("expand", "shrink", "couple")
+SLOTS = ("expand", "shrink", "couple", "response")
 PRODUCT = "oscillation"
 #: The option of a mixer that holds stages of its own.
 FIRST = "first_pass"
@@ -45,7 +45,7 @@ def _map_stages(model: Any, change: Callable[[Any], Any]) -> Any:
 
 
 def _map_mixer(mixer: Any, change: Callable[[Any], Any]) -> Any:
-    if not isinstance(mixer, dict) or mixer.get("kind", "eos") != "eos":
+    if not isinstance(mixer, dict) or mixer.get("kind", "eos") not in ("eos", "convolution"):
         return mixer
     changed = dict(mixer)
     for slot in SLOTS:

@@ -2,7 +2,6 @@
 
 from typing import Any, Literal, TypeAlias, overload
 
-import torch
 from torch import Tensor
 
 from eos.engine.chunked import Chunked
@@ -15,6 +14,7 @@ from eos.engine.state import output_dtype
 from eos.engine.windows import run_windows
 from eos.errors import RecordError
 from eos.record import Convolution, Memory, Recurrence
+from eos.stage import full_precision
 
 #: A tensor, or a tuple of them where the record has a tuple of reads.
 Reads: TypeAlias = Any
@@ -52,8 +52,7 @@ def scan(
         RecordError: when a trace is asked of a record without log_gate.
     """
     chosen = plan(record, backend=backend, algorithm=algorithm)
-    device = record.input.device.type if isinstance(record, Convolution) else record.expand.device.type
-    with torch.autocast(device, enabled=False):  # the memory stays in float32 or wider
+    with full_precision(record.input if isinstance(record, Convolution) else record.expand):
         if isinstance(record, Convolution):
             return convolve(record), None
         if trace and record.transition.log_gate is None:
@@ -74,7 +73,7 @@ def step(record: Recurrence) -> tuple[Reads, Memory]:
     """
     if record.sizes["T"] != 1:
         raise RecordError(f"step takes one token, T = 1, got T = {record.sizes['T']}; use eos.scan")
-    with torch.autocast(record.expand.device.type, enabled=False):
+    with full_precision(record.expand):
         ys, memory, _ = sequential(record)
         ys = _as_activations(ys, record)
     return (ys if isinstance(record.shrink, tuple) else ys[0]), memory

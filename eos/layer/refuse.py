@@ -2,17 +2,18 @@
 
 import torch
 
-from eos.config import EOSMixer, SoftmaxMixer
+from eos.config import ConvolutionMixer, EOSMixer, SoftmaxMixer
 from eos.errors import CompositionError, RecordError
 from eos.layer.bonus import refuse_bonus
 from eos.layer.composition import Composition, make_context, stage_recipes
+from eos.layer.long_convolution import LongConvolution
 from eos.record import Recurrence
 
 #: Distinct from one another and from 1, so that every axis of the dummy tensors is told apart.
 ROWS, STEPS = 2, 3
 
 
-def refuse(mixer: EOSMixer | SoftmaxMixer, width: int) -> str | None:
+def refuse(mixer: EOSMixer | SoftmaxMixer | ConvolutionMixer, width: int) -> str | None:
     """Why these stages and sizes cannot stand together in a model of this width, or None.
 
     The stages are built on the meta device, which holds shapes and no numbers, and run on a dummy x: what a stage,
@@ -23,6 +24,8 @@ def refuse(mixer: EOSMixer | SoftmaxMixer, width: int) -> str | None:
     """
     if isinstance(mixer, SoftmaxMixer):
         return _refuse_softmax(mixer, width)
+    if isinstance(mixer, ConvolutionMixer):
+        return _refuse_convolution(mixer, width)
     try:
         context = make_context(mixer, width, layer=0, layers=1, shared=None)
         with torch.device("meta"), torch.no_grad():
@@ -49,6 +52,15 @@ def _refuse_softmax(mixer: SoftmaxMixer, width: int) -> str | None:
     size = width // mixer.heads
     if mixer.rope and size % 2:
         return f"rotary positions turn pairs: width / heads must be even, got {size}"
+    return None
+
+
+def _refuse_convolution(mixer: ConvolutionMixer, width: int) -> str | None:
+    try:
+        with torch.device("meta"), torch.no_grad():
+            LongConvolution(mixer, width)(torch.empty(ROWS, STEPS, width))
+    except (CompositionError, RecordError) as error:
+        return f"response={mixer.response.name} cannot stand here: {error}"
     return None
 
 

@@ -6,8 +6,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from eos.config import ModelRecipe, SoftmaxMixer
-from eos.layer import AbstractCache, AbstractMixer, EOSLayer
+from eos.config import ConvolutionMixer, ModelRecipe, SoftmaxMixer
+from eos.layer import AbstractCache, AbstractMixer, EOSLayer, LongConvolution
 from eos.layer.norm import make_norm
 from eos.models.attention import SoftmaxAttention
 from eos.models.channel_mixer import FeedForward
@@ -34,6 +34,8 @@ def make_mixer(
     mixer = recipe.mixers[name]
     if isinstance(mixer, SoftmaxMixer):
         return SoftmaxAttention(mixer, recipe.width, layers=recipe.layers)
+    if isinstance(mixer, ConvolutionMixer):
+        return LongConvolution(mixer, recipe.width, layer=layer, layers=recipe.layers)
     return EOSLayer(mixer, recipe.width, layer=layer, layers=recipe.layers, shared=shared)
 
 

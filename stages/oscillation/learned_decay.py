@@ -1,12 +1,14 @@
-"""A decay that is learned and does not depend on the data.
+"""A decay that does not depend on the data: learned, or one fixed slope for every entry.
 
-Equation: log o = log_sigmoid(O) / τ, O over heads, K, V or K×V
-Source: arXiv:2405.17383, section 3 (data-independent oscillation)
+Equation: log o = log_sigmoid(O) / τ, O over heads, K, V or K×V; fixed: log o_n = −2^(−8n/N), n = 1 … N over all entries
+Source: arXiv:2405.17383, section 3 (data-independent oscillation); arXiv:2108.12409, section 3 (slopes)
 """
 
+import math
 from typing import Literal
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from eos.record import Transition
@@ -24,17 +26,28 @@ class LearnedDecay(AbstractOscillation):
         tau: float = option(1.0, "divides the log-decay; larger means slower", above=0, high=64, log=True)
         bias_low: float = option(1.0, "O of the first entry", low=-10, high=10)
         bias_high: float = option(6.0, "O of the last entry", low=-10, high=10)
+        learned: bool = option(True, "false: fixed slopes, the same in every head; tau and biases then mean nothing")
 
     options: Options
+    fixed: Tensor
 
     def __init__(self, options: Options, context: LayerContext) -> None:
         super().__init__(options, context)
         key, value = context.key_size, context.value_size
         axes = {"head": (), "key": (key,), "value": (value,), "key_value": (key, value)}[options.over]
-        self.logits = undecayed(spread(options.bias_low, options.bias_high, context.heads, *axes))
+        self.logits: nn.Parameter | None = None
+        if options.learned:
+            self.logits = undecayed(spread(options.bias_low, options.bias_high, context.heads, *axes))
+        else:
+            entries = axes or (context.heads,)
+            fixed = -torch.tensor(_slopes(math.prod(entries)), dtype=torch.float64).view(entries)
+            self.register_buffer("fixed", fixed if not axes else fixed[None], persistent=False)
 
     def forward(self, x: Tensor, e: Tensor) -> Transition:
-        log_decay = F.logsigmoid(self.logits) / self.options.tau
+        if self.logits is None:
+            log_decay = self.fixed.to(torch.promote_types(x.dtype, torch.float32))
+        else:
+            log_decay = F.logsigmoid(self.logits) / self.options.tau
         match self.options.over:
             case "head":
                 return Transition(head=log_decay[None, None])
@@ -44,3 +57,11 @@ class LearnedDecay(AbstractOscillation):
                 return Transition(value=log_decay[None, None])
             case "key_value":
                 return Transition(rate=log_decay, step=widen(x).new_ones(1, 1, 1, 1, 1))
+
+
+def _slopes(count: int) -> list[float]:
+    """Those of the next lower power of two, then every second one of twice that power."""
+    whole = 1 << count.bit_length() - 1
+    slopes = [2 ** (-8 * (n + 1) / whole) for n in range(whole)]
+    between = [2 ** (-8 * (n + 1) / (2 * whole)) for n in range(0, 2 * whole, 2)]
+    return slopes + between[: count - whole]

@@ -28,7 +28,7 @@ ROOT = Path(__file__).resolve().parents[2]
         ("layers=", []),
         ("layers", []),
         ("zzz", []),
-        ("s", ["shrink=", "stages_read=", "skip="]),
+        ("s", ["size=", "shrink=", "stages_read=", "skip="]),
     ],
 )
 def test_a_started_override_is_completed(typed: str, found: list[str]) -> None:

@@ -80,10 +80,11 @@ def test_sizes_are_those_of_the_model_when_built(name: str) -> None:
     assert cost.parameters == sum(parameter.numel() for parameter in model.parameters())
 
 
-def test_only_softmax_without_a_window_grows() -> None:
+def test_only_what_looks_back_without_an_end_grows() -> None:
     names = registry.recipes("model")
     growing = {name for name in names if cost_of(load_model_recipe(name), length=200).growth}
-    assert growing == {"llama"}
+    assert growing == {"llama", "tnn", "hyena"}
+    assert not cost_of(load_model_recipe("tnn", ["lags=64"]), length=200).growth
 
 
 def test_costs_of_a_step_do_not_depend_on_the_length_but_for_softmax() -> None:

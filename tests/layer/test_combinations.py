@@ -20,7 +20,8 @@ TOLERANCE = 1e-9
 
 pytestmark = pytest.mark.usefixtures("small_calls")
 
-EXPANDS, OSCILLATIONS, SHRINKS, COUPLES = (sorted(registry.stages(kind)) for kind in registry.KINDS)
+KINDS = ("expand", "oscillation", "shrink", "couple")
+EXPANDS, OSCILLATIONS, SHRINKS, COUPLES = (sorted(registry.stages(kind)) for kind in KINDS)
 
 
 def composed(expand: str, oscillation: tuple[str, ...], shrink: str, couple: str | None = None) -> EOSMixer:
@@ -88,7 +89,7 @@ def test_couples(couple: str, oscillation: tuple[str, ...]) -> None:
 
 def variants() -> Iterator[tuple[str, str, dict[str, object]]]:
     """Every stage with every value of every option that has choices, one at a time."""
-    for kind in registry.KINDS:
+    for kind in KINDS:
         for name, entry in registry.stages(kind).items():
             for field in option_fields(entry.load().Options).values():
                 yield from ((kind, name, {field.name: value}) for value in field.choices if value != field.default)

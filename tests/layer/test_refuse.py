@@ -1,9 +1,10 @@
 import pytest
 
-from eos.config import Denominator, EOSMixer, Output, OutputGate, SoftmaxMixer, TokenShift
+from eos.config import Denominator, EOSMixer, FirstPass, Output, OutputGate, SoftmaxMixer, TokenShift
 from eos.errors import CompositionError, RecipeError
 from eos.layer import EOSLayer, refuse
 
+FIRST_PASS = FirstPass(expand="linear", shrink="linear")
 REFUSED = [
     ({"heads": 5}, "5 heads do not divide key_ratio · width = 16"),
     ({"value_ratio": 0.3}, "do not divide value_ratio"),
@@ -36,8 +37,24 @@ REFUSED = [
     ({"expand": "channel", "bonus": True}, "states without a V axis"),
     ({"oscillation": [("value_gate", {"gate": "complement"})], "bonus": True}, "a gate without a V axis"),
     ({"oscillation": ["exponential_gate"], "bonus": True}, "bonus=true with a log_gate needs K = 1"),
+    ({"substeps": 2, "skip": True}, "substeps need input=linear"),
+    ({"substeps": 2, "expand": "ones"}, "substeps need an expand stage that reads x"),
+    ({"substeps": 2, "oscillation": ["head_gate", "delta"]}, "list it after the erase"),
+    ({"substeps": 2, "oscillation": [("key_gate", {"gate": "complement"})]}, r"gate must be .* with S = 6"),
+    ({"substeps": 2, "couple": "fixation"}, "substeps must be 1"),
+    ({"groups": 2, "couple": "fixation"}, "groups must be null"),
+    ({"expand": ("learned", {"over": "key_value"}), "couple": "fixation"}, "states without a V axis"),
+    ({"expand": ("learned", {"over": "key_value"}), "couple": "fourier"}, "states without a V axis"),
+    ({"shrink": "modes"}, "oscillation=modes makes them"),
+    ({"expand": ("modes", {"entries": 3})}, r"d = 3 entries need K = 2 N d, got K = 4"),
+    ({"shrink": "softmax", "key_size": 8}, r"it sees H · K = 32 numbers of a first_pass"),
+    ({"first_pass": FIRST_PASS, "oscillation": ["delta"]}, "first_pass needs decays over heads or K"),
+    ({"first_pass": FIRST_PASS, "groups": 2}, "groups must be null and substeps 1"),
+    ({"oscillation": [("rotation", {"turned": "low", "learned": True})]}, "only where they are geometric"),
 ]
 ALLOWED = [
+    {"substeps": 2, "oscillation": ["delta", "head_gate", "rotation"], "groups": 2, "denominator": Denominator()},
+    {"first_pass": FIRST_PASS, "oscillation": ["key_gate", "head_gate"]},
     {"oscillation": [("key_gate", {"pairs": True, "gate": "complement"}), "rotation"]},
     {"oscillation": [("additive", {"pairs": True}), "rotation"]},
     {"oscillation": [("rotation", {"form": "cosine"}), "key_gate"], "couple": "pad"},

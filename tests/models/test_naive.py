@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.func import functional_call
 
+from eos import registry
 from eos.compose import load_model_recipe
 from eos.config import EOSMixer
 from eos.models.block import make_mixer
@@ -33,11 +35,11 @@ def test_mixer_equals_naive_form(case: str) -> None:
         parameter.data += 0.1 * torch.randn_like(parameter)
     state = dict(layer.named_parameters())
     weights = {"output": state.pop("readout.output.weight" if isinstance(mixer, EOSMixer) else "output.weight")}
-    weights |= {own: _bare(state.pop(theirs)) for own, theirs in parameters.items()}
+    weights |= {own: state.pop(theirs).squeeze() for own, theirs in parameters.items()}
     assert not state, f"the naive form leaves out {sorted(state)}"
 
-    if (mixer.heads or 1) > 1:
-        arguments = {"heads": mixer.heads, **arguments}
+    if (heads := getattr(mixer, "heads", None) or 1) > 1:
+        arguments = {"heads": heads, **arguments}
     file, _, function = module.partition(".")
     naive = getattr(importlib.import_module(f"tests.naive.{file}"), function or file)
     x = torch.randn(2, LENGTH, WIDTH, dtype=torch.float64, requires_grad=True)
@@ -54,10 +56,21 @@ def test_mixer_equals_naive_form(case: str) -> None:
         )
 
 
-def _bare(parameter: Tensor) -> Tensor:
-    """Without a first or last axis of one."""
-    parameter = parameter.squeeze(0)
-    return parameter.squeeze(-1) if parameter.dim() > 1 else parameter
+@pytest.mark.parametrize("recipe", sorted(registry.recipes("model")))
+def test_gradients_are_those_of_finite_differences(recipe: str) -> None:
+    """Of x and of every parameter, in a random direction."""
+    torch.manual_seed(0)
+    loaded = load_model_recipe(recipe, [f"width={WIDTH}", f"layers={LAYERS}"])
+    for name in loaded.mixers:
+        layer = make_mixer(loaded, name, layer=1).double()
+        names = [name for name, _ in layer.named_parameters()]
+        leaves = [p.detach().clone().requires_grad_() for p in layer.parameters()]
+        x = torch.randn(1, 5, WIDTH, dtype=torch.float64, requires_grad=True)
+
+        def run(x: Tensor, *leaves: Tensor, layer: nn.Module = layer, names: list[str] = names) -> Tensor:
+            return functional_call(layer, dict(zip(names, leaves, strict=True)), (x,))
+
+        assert torch.autograd.gradcheck(run, (x, *leaves), fast_mode=True)
 
 
 @pytest.mark.parametrize("path", sorted(NAIVE.glob("*.py")), ids=lambda path: path.stem)

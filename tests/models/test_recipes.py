@@ -10,9 +10,11 @@ from torch.nn import functional as F
 import eos
 from eos import registry
 from eos.compose import load_model_recipe
-from eos.config import EOSMixer, SoftmaxMixer
+from eos.config import ConvolutionMixer, EOSMixer, SoftmaxMixer
+from eos.errors import CompositionError
 from eos.layer import EOSLayer
 from eos.models import LanguageModel, generate
+from tests.models.page import PAGE, page
 
 VOCABULARY, ROWS, LENGTH = 37, 2, 33
 # float32, a few layers, sums in another order
@@ -25,6 +27,13 @@ RECIPES = sorted(registry.recipes("model"))
 def model(request: pytest.FixtureRequest) -> LanguageModel:
     torch.manual_seed(0)
     return LanguageModel(load_model_recipe(request.param, ["width=64", "layers=3"]), VOCABULARY)
+
+
+PACKING = sorted(
+    name
+    for name in RECIPES
+    if not any(isinstance(mixer, ConvolutionMixer) for mixer in load_model_recipe(name).mixers.values())
+)
 
 
 @pytest.fixture
@@ -72,6 +81,13 @@ def test_split_equals_continue(model: LanguageModel, tokens: Tensor, sizes: list
         torch.testing.assert_close(pieces(model, tokens, sizes), model(tokens), **TOLERANCE)
 
 
+@pytest.mark.parametrize("model", sorted({*RECIPES} - {*PACKING}), indirect=True)
+def test_what_cannot_be_packed_says_so(model: LanguageModel, tokens: Tensor) -> None:
+    with pytest.raises(CompositionError, match="documents cannot be packed"):
+        model(tokens, reset=begins((0, 5)))
+
+
+@pytest.mark.parametrize("model", PACKING, indirect=True)
 def test_packed_equals_separate(model: LanguageModel, tokens: Tensor) -> None:
     reset = begins((0, 0), (0, 5), (0, 6), (1, 20))
     with torch.no_grad():
@@ -81,6 +97,7 @@ def test_packed_equals_separate(model: LanguageModel, tokens: Tensor) -> None:
             torch.testing.assert_close(packed[row : row + 1, start:stop], alone, **TOLERANCE)
 
 
+@pytest.mark.parametrize("model", PACKING, indirect=True)
 def test_packed_decode_equals_packed_forward(model: LanguageModel, tokens: Tensor) -> None:
     reset = begins((0, 3), (0, 16), (1, 9), (1, 10))
     with torch.no_grad():
@@ -116,7 +133,8 @@ def test_bfloat16_autocast_stays_close(model: LanguageModel, tokens: Tensor) -> 
 @pytest.mark.parametrize("name", sorted(set(RECIPES) - {"llama"}))
 def test_decoding_memory_is_flat(name: str) -> None:
     recipe = load_model_recipe(name, ["width=64", "layers=2"])
-    short = {n: replace(m, window=8) if isinstance(m, SoftmaxMixer) else m for n, m in recipe.mixers.items()}
+    shortened: dict[type, dict[str, int]] = {SoftmaxMixer: {"window": 8}, ConvolutionMixer: {"lags": 8}}
+    short = {n: replace(m, **shortened.get(type(m), {})) for n, m in recipe.mixers.items()}
     model = LanguageModel(replace(recipe, mixers=short), VOCABULARY)
     cache = model.cache(1)
     sizes = []
@@ -203,3 +221,7 @@ def test_the_plan_takes_the_algorithm_made_for_the_record(recipe: str) -> None:
                 planned[name] = eos.plan(record).algorithm
     assert "sequential" not in planned.values()
     assert planned == PLANNED.get(recipe, planned)
+
+
+def test_the_page_of_models_is_current() -> None:
+    assert PAGE.read_text(encoding="utf-8") == page(), "write it again: python -m tests.models.page"

@@ -96,3 +96,21 @@ def decays(x: Tensor, weights: dict[str, Tensor], *, heads: int, oscillation: st
             z = torch.stack([torch.logsumexp(logits[: t + 1], 0) for t in range(x.shape[0])])
             return torch.cat([torch.zeros_like(z[:1]), torch.exp(z[:-1] - z[1:])])
     raise ValueError(oscillation)
+
+
+def state_space(x: Tensor, weights: dict[str, Tensor]) -> Tensor:
+    """The parametrisation of state spaces: Δ = softplus over V, i ← Δ i, o = exp(−exp(log_rate) Δ), one head.
+
+    step_down [r,D], step_up [V,r], step_bias [V]; log_rate [K,V]; the rest as in the grid.
+    """
+    logits = x @ weights["step_down"].T @ weights["step_up"].T + weights["step_bias"]
+    step = torch.log(1 + torch.exp(logits))
+    i, e, s = (x @ weights[name].T for name in ("input", "expand", "shrink"))
+    m = torch.zeros_like(weights["log_rate"])
+    ys = []
+    for t in range(x.shape[0]):
+        m = torch.exp(-torch.exp(weights["log_rate"]) * step[t]) * m + e[t][:, None] * (step[t] * i[t])
+        ys.append((m * s[t][:, None]).sum(0))
+    y = torch.stack(ys)
+    y = (y - y.mean(-1, keepdim=True)) / (y.var(-1, unbiased=False, keepdim=True) + 1e-6).sqrt()
+    return (y * weights["norm"] + weights["norm_bias"]) @ weights["output"].T

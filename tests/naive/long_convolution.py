@@ -16,7 +16,7 @@ def toeplitz(x: Tensor, weights: dict[str, Tensor], *, decay: float, layers: int
     u, v = F.silu(x @ weights["gate"].T), F.silu(x @ weights["value"].T)
     responses = []
     for lag in range(x.shape[0]):
-        z = lag * weights["in_weight"][:, 0] + weights["in_bias"]
+        z = lag * weights["in_weight"].flatten() + weights["in_bias"]
         for layer in range(layers):
             z = weights[f"hidden_{layer}_weight"] @ simple_rms(z).clamp(min=0) + weights[f"hidden_{layer}_bias"]
         z = weights["out_weight"] @ simple_rms(z).clamp(min=0) + weights["out_bias"]
