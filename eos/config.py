@@ -244,6 +244,9 @@ class EOSMixer:
     substeps: int = option(
         1, "micro-steps of a token: it is written this many times, with an i and an e of their own each", low=1, high=8
     )
+    null_token: bool = option(
+        False, "an empty token of weight one begins every document, where a log_gate makes weights that sum to one"
+    )
     read: Literal["after", "before"] = option("after", "read the memory after or before the token is written")
     bonus: bool = option(False, "add (sᵀ (u ∘ e)) i to y, the token itself, with u learned")
     first_pass: FirstPass | None = option(None, "a first pass that finds slots, which are K; or null")
@@ -252,6 +255,10 @@ class EOSMixer:
         False, "add D ∘ i to y, with D learned per channel; D ∘ x after output.mix where the input is ones"
     )
     output: Output = option(Output(), "norm and gate of y")
+    direction: Literal["forward", "both", "all"] = option(
+        "forward",
+        "forward: the past alone; both: plus a pass from the end; all: every token reads the memory of all tokens",
+    )
     bias: bool = option(False, "biases in the projections of i and of the output")
 
 
@@ -268,6 +275,9 @@ class SoftmaxMixer:
     )
     score: Literal["softmax", "relu"] = option("softmax", "how scores become weights; relu weights are not normalised")
     norm: Norm = option("none", "normalisation of the merged heads before the output projection")
+    direction: Literal["forward", "all"] = option(
+        "forward", "forward: the past alone; all: every token sees all tokens"
+    )
     rope: bool = option(True, "rotary positions")
     rope_base: float = option(10000.0, "base of the rotary frequencies", above=1)
     bias: bool = option(False, "biases in the projections")
@@ -289,6 +299,7 @@ class ConvolutionMixer:
     lags: int | None = option(
         None, "the response ends after so many lags; null: never, and decoding then remembers every input", low=1
     )
+    direction: Literal["forward", "all"] = option("forward", "forward: the past alone; all: also negative lags")
     decoding: Literal["window", "recurrence"] = option(
         "window", "decoding by the last inputs, or by an exact recurrence of `lags` complex modes a channel"
     )
@@ -318,6 +329,19 @@ class ChannelMixer:
     multiple: int = option(8, "the hidden width is rounded up to a multiple of this", low=1)
     gate: bool = option(False, "multiply the output by a sigmoid of a projection of x")
     token_shift: bool = option(False, "a token shift before its projections")
+
+
+@options
+class CrossMixer:
+    """What a decoder reads of an encoded sequence."""
+
+    kind: Literal["softmax", "linear"] = option(
+        "softmax", "softmax: attention to every token; linear: a memory of all tokens, read alike at every step"
+    )
+    heads: int = option(4, "number of heads", low=1)
+    activation: Activation = option("elu_plus_one", "of e and s where it is linear; their products' sum divides")
+    floor: float = option(1e-6, "that sum is at least this", above=0)
+    bias: bool = option(False, "biases in the projections")
 
 
 @options

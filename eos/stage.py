@@ -326,9 +326,9 @@ class AbstractResponse(AbstractStage):
     """Makes the impulse response of every channel: expand, oscillation and shrink as one, where no data are seen."""
 
     @abstractmethod
-    def forward(self, length: int) -> Tensor:
-        """The response [V,length] at lags 0 … length − 1 before its decay, in float32 or wider."""
+    def forward(self, lags: Tensor) -> Tensor:
+        """The response [V,N] at these whole lags [N] in float64, before its decay; in float32 or wider."""
 
     def log_decay(self) -> Tensor | None:
-        """Log-decays [V] or [1] ≤ 0 in nats: the response at lag j is multiplied by exp(j · log_decay)."""
+        """Log-decays [V] or [1] ≤ 0 in nats: the response at lag j is multiplied by exp(|j| · log_decay)."""
         return None

@@ -42,6 +42,7 @@ SUITES = {
     "accuracy": "float32 and bfloat16 against the sequential form in float64, decays of all sizes mixed",
     "overhead": "the Python time that a scan adds to its algorithm",
     "lengths": "training tokens a second at a fixed number of tokens a step, from T=256 to 32768",
+    "models": "a training step of every recipe against what the cost model predicts",
     "decoding": "time and memory a token while 4,096 tokens are decoded, and decoded against parallel logits",
 }
 

@@ -1,7 +1,7 @@
 """Training tokens a second at a fixed number of tokens a step: constant in the length, beside softmax's."""
 
 import statistics
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch.nn.functional import cross_entropy
@@ -14,6 +14,8 @@ TOKENS = 32768
 LENGTHS = (256, 512, 1024, 2048, 4096, 8192, 16384, 32768)
 #: Rounds over all lengths; softmax is there to be seen, not held to a bound.
 ROUNDS = {"retnet": 5, "llama": 1}
+#: Trained as convolutions, which cost T log T.
+CONVOLUTIONS, CONVOLVED = ("tnn", "s4"), (2048, 16384)
 SIZES = ("layers=2", "width=128")
 
 
@@ -21,7 +23,9 @@ def checks() -> Iterator[Check]:
     """Tokens a second of retnet (one decay a head) and llama (softmax), 2 layers of width 128, 32,768 tokens a step."""
     speeds: dict[str, dict[int, float]] = {}
     for name, rounds in ROUNDS.items():
-        times = side_by_side({str(length): training_step(name, length) for length in LENGTHS}, rounds=rounds)
+        times = side_by_side(
+            {str(length): training_step(name, length, tokens=TOKENS) for length in LENGTHS}, rounds=rounds
+        )
         speeds[name] = {length: TOKENS / times[str(length)] for length in LENGTHS}
     for name, curve in speeds.items():
         for length, speed in curve.items():
@@ -35,17 +39,27 @@ def checks() -> Iterator[Check]:
         unit="",
         side="at most",
     )
+    for name in CONVOLUTIONS:
+        steps = {str(length): training_step(name, length, tokens=TOKENS) for length in CONVOLVED}
+        times = side_by_side(steps, rounds=ROUNDS["retnet"])
+        short, long = (times[str(length)] for length in CONVOLVED)
+        yield Check(
+            name=f"{name}: time of a token at T={CONVOLVED[1]} over that at T={CONVOLVED[0]}",
+            value=long / short,
+            bound=1.5,
+            side="at most",
+        )
 
 
-def training_step(name: str, length: int) -> Callable[[], None]:
-    """Forward, backward and AdamW on TOKENS tokens."""
+def training_step(name: str, length: int, *, tokens: int, sizes: Sequence[str] = SIZES) -> Callable[[], None]:
+    """Forward, backward and AdamW on so many tokens, in rows of a length."""
     torch.manual_seed(0)
-    model = build(name, SIZES, vocabulary=256)
+    model = build(name, sizes, vocabulary=256)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
-    tokens = torch.randint(256, (TOKENS // length, length + 1))
+    rows = torch.randint(256, (tokens // length, length + 1))
 
     def step() -> None:
-        loss = cross_entropy(model(tokens[:, :-1]).flatten(0, 1), tokens[:, 1:].flatten())
+        loss = cross_entropy(model(rows[:, :-1]).flatten(0, 1), rows[:, 1:].flatten())
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()

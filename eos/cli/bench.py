@@ -29,6 +29,7 @@ def command(names: tuple[str, ...], threads: int) -> None:
       accuracy   float32 and bfloat16 against the sequential form in float64
       overhead   the Python time that a scan adds to its algorithm
       lengths    training tokens a second, constant in the length
+      models     a training step of every recipe against its predicted cost
       decoding   time and memory a token over 4,096 tokens
 
     \b

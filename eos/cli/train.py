@@ -39,6 +39,7 @@ def command(overrides: tuple[str, ...]) -> int:
     KEY=VALUE chooses recipes (model=, task=, training=, experiment=) and changes any key of theirs. Beside them:
 
     \b
+      size=NAME           layers, width, heads and hidden width at once: small, 70m … 7b (eos list sizes)
       run=PATH            the run's folder (default: runs/DATE-MODEL-TASK-SEED)
       run=PATH resume=true  go on with a run that was stopped, with the numbers it would have had
       seeds=3             a group of runs with three seeds (seeds=[1,5,9]: with these)

@@ -15,6 +15,7 @@ from eos.layer.convolution import CausalConvolution
 from eos.layer.denominator import States, with_ones
 from eos.layer.first_pass import FirstPass
 from eos.layer.microsteps import MicrostepsExpand
+from eos.layer.null_token import with_null_token
 from eos.layer.token_shift import Shift, previous
 from eos.record import Transition
 from eos.stage import AbstractCouple, AbstractExpand, AbstractShrink, LayerContext, activate
@@ -24,6 +25,8 @@ Pasts = dict[str, Tensor]
 TARGETS, SHIFT = ("input", "expand", "oscillation", "shrink", "gate"), "token_shift"
 #: The name of the first pass's memory among the pasts.
 FIRST = "first_pass"
+#: Among the pasts, whether there was a token.
+BEGUN = "begun"
 
 
 def stage_recipes(mixer: EOSMixer) -> Iterator[tuple[str, StageRecipe]]:
@@ -134,6 +137,8 @@ class Composition(nn.Module):
         for target, convolution in self.convolutions.items():
             assert isinstance(convolution, CausalConvolution)
             pasts[target] = torch.zeros(batch, *convolution.shape, device=device, dtype=dtype)
+        if self.mixer.null_token:
+            pasts[BEGUN] = torch.zeros(1, dtype=torch.bool, device=device)
         if self.first is not None:
             pasts[FIRST] = self.first.empty(batch, device=device)
         return pasts
@@ -142,21 +147,17 @@ class Composition(nn.Module):
         self, x: Float[Tensor, "B T D"], *, reset: Bool[Tensor, "B T"] | None, pasts: Pasts | None
     ) -> tuple[States, Float[Tensor, "B T D"]]:
         """What the engine runs, and what the output gate sees; ``pasts`` is moved on in place."""
+        held: Pasts = {} if pasts is None else pasts
 
         def convolve(target: str, z: Tensor) -> Tensor:
-            if target not in self.convolutions:
-                return z
-            z, past = self.convolutions[target](z, reset=reset, past=None if pasts is None else pasts[target])
-            if pasts is not None:
-                pasts[target] = past
+            if target in self.convolutions:
+                z, held[target] = self.convolutions[target](z, reset=reset, past=held.get(target))
             return z
 
         seen = dict.fromkeys(TARGETS, x)
         if self.shift is not None:
-            before, past = previous(x, reset=reset, past=None if pasts is None else pasts[SHIFT])
+            before, held[SHIFT] = previous(x, reset=reset, past=held.get(SHIFT))
             seen = self.shift(x, before)
-            if pasts is not None:
-                pasts[SHIFT] = past
         z = seen["input"]
         if self.input is not None:
             z = activate(self.mixer.input_activation, convolve("input", self.input(z)))
@@ -171,15 +172,15 @@ class Composition(nn.Module):
         for oscillate in self.oscillation:
             transition = transition.times(oscillate(seen["oscillation"], e), substeps=self.context.substeps)
         if self.first is not None:
-            held = None if pasts is None else pasts[FIRST]
-            record = self.first.record(seen["shrink"], e, transition, reset=reset, memory=held)
-            seen["shrink"], memory = self.first(record)
-            if pasts is not None:
-                pasts[FIRST] = memory
+            record = self.first.record(seen["shrink"], e, transition, reset=reset, memory=held.get(FIRST))
+            seen["shrink"], held[FIRST] = self.first(record)
         s = self.shrink(convolve("shrink", self.shrink.project(seen["shrink"])), e, transition)
         if self.couple is not None:
             if isinstance(s, tuple):
                 raise CompositionError(f"a couple stage changes one read, got {len(s)}")
             i, e, s = self.couple(i, e, s)
+        if self.mixer.null_token:
+            transition = with_null_token(transition, e, reset=reset, begun=held.get(BEGUN))
+            held[BEGUN] = torch.ones(1, dtype=torch.bool, device=x.device)
         states = States(i, e, s, transition)
         return (states if self.mixer.denominator is None else with_ones(states)), seen["gate"]

@@ -14,6 +14,7 @@ from eos.errors import CompositionError
 from eos.layer.bonus import Bonus
 from eos.layer.composition import Composition, Pasts, make_context
 from eos.layer.denominator import States, divide
+from eos.layer.direction import ends, read_all
 from eos.layer.mixer import AbstractCache, AbstractMixer
 from eos.layer.readout import Readout
 from eos.layer.refuse import refuse
@@ -91,8 +92,10 @@ class EOSLayer(AbstractMixer):
         """Mix x; with a cache, continue what earlier calls saw and move the cache on."""
         if cache is not None and not isinstance(cache, EOSCache):
             raise TypeError(f"an EOS layer takes the cache of its own cache(), got {type(cache).__name__}")
+        if cache is not None and self.mixer.direction != "forward":
+            raise CompositionError(f"direction={self.mixer.direction} sees what comes later, and cannot decode")
         states, gating = self.composition(x, reset=reset, pasts=None if cache is None else cache.pasts)
-        y = self._read(states, reset, cache)
+        y = self._read(x, states, reset, cache)
         # under autocast y comes in bfloat16, the norm's weights in float32
         y = y.to(self.readout.output.weight.dtype)
         if self.skip is None:
@@ -115,11 +118,28 @@ class EOSLayer(AbstractMixer):
             substeps=self.mixer.substeps,
         )
 
-    def _read(self, states: States, reset: Tensor | None, cache: EOSCache | None) -> Tensor:
-        """y: with its bonus and divided by its denominator where the mixer has them, several reads side by side."""
+    def _read(self, x: Tensor, states: States, reset: Tensor | None, cache: EOSCache | None) -> Tensor:
+        """y: from one or both sides or from all at once, and divided by its denominator where there is one."""
+        denominator, scales = self.mixer.denominator, None
+        match self.mixer.direction:
+            case "forward":
+                y, scales = self._pass(states, reset, cache)
+            case "both":
+                y, _ = self._pass(states, reset, None)
+                turned = None if reset is None else ends(reset).flip(1)
+                backwards, _ = self.composition(x.flip(1), reset=turned, pasts=None)
+                y = y + self._pass(backwards, turned, None)[0].flip(1)
+            case "all":
+                y = read_all(self._recurrence(states, reset, None))
+        if denominator is None:
+            return y
+        return divide(y, self.composition.context.value_size, floor=denominator.floor, log_scale=scales)
+
+    def _pass(self, states: States, reset: Tensor | None, cache: EOSCache | None) -> tuple[Tensor, Tensor | None]:
+        """What is read, with its bonus, several reads side by side; and M where a denominator is floored by it."""
         record = self._recurrence(states, reset, None if cache is None else cache.memory)
-        denominator, stabilise = self.mixer.denominator, record.transition.stabilise
-        floored = denominator is not None and stabilise == "max"
+        stabilise = record.transition.stabilise
+        floored = self.mixer.denominator is not None and stabilise == "max"
         traced = floored or (self.bonus is not None and stabilise == "sum")
         scales: Tensor | None = None
         if cache is None or record.sizes["T"] > 1:
@@ -132,15 +152,10 @@ class EOSLayer(AbstractMixer):
         if cache is not None:
             cache.memory = memory
         if not isinstance(y, Tensor):
-            return torch.cat(y, -1)
-        read: Tensor = y
+            return torch.cat(y, -1), None
         if self.bonus is not None:
-            read = self.bonus(y, states, None if scales is None else _before(scales, record))
-        if denominator is None:
-            return read
-        return divide(
-            read, self.composition.context.value_size, floor=denominator.floor, log_scale=scales if floored else None
-        )
+            y = self.bonus(y, states, None if scales is None else _before(scales, record))
+        return y, scales if floored else None
 
 
 def _before(scales: Float[Tensor, "B T H S"], record: Recurrence) -> Float[Tensor, "B T H S"]:

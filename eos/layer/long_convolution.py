@@ -98,7 +98,8 @@ class LongConvolution(AbstractMixer):
     def record(self, x: Float[Tensor, "B T D"]) -> Convolution:
         """What the engine runs first for x."""
         value = activate(self.mixer.activation, self.projections[VALUE](x))
-        return Convolution(input=value[:, :, None], response=self._response(0, x.shape[1])[None])
+        causal = self.mixer.direction == "forward"
+        return Convolution(input=value[:, :, None], response=self._response(0, x.shape[1])[None], causal=causal)
 
     def forward(
         self, x: Float[Tensor, "B T D"], *, reset: Bool[Tensor, "B T"] | None = None, cache: AbstractCache | None = None
@@ -106,6 +107,8 @@ class LongConvolution(AbstractMixer):
         """Mix x; with a cache, continue what earlier calls saw and move the cache on."""
         if cache is not None and not isinstance(cache, ConvolutionCache):
             raise TypeError(f"a long convolution takes the cache of its own cache(), got {type(cache).__name__}")
+        if cache is not None and self.mixer.direction != "forward":
+            raise CompositionError(f"direction={self.mixer.direction} sees what comes later, and cannot decode")
         if reset is not None:
             raise CompositionError(
                 "a long convolution has no memory to reset, so documents cannot be packed: take a mixer of another "
@@ -138,14 +141,17 @@ class LongConvolution(AbstractMixer):
             raise RunError(f"decoding=recurrence is exact for lags = {lags} tokens, and these are {cache.seen}")
 
     def _response(self, n: int, length: int) -> Tensor:
-        """h [V,length], zero after the last lag."""
+        """h [V,length], or [V,2 length − 1] from the most negative lag where all are seen; zero after the last lag."""
         stage = cast(AbstractResponse, self.responses[n])
-        lags = min(length, self.mixer.lags or length)
+        reach = min(length, self.mixer.lags or length) - 1
+        both = self.mixer.direction == "all"
+        lags = torch.arange(-reach if both else 0, reach + 1, device=self.output.weight.device, dtype=torch.float64)
         response: Tensor = stage(lags)
         decay = stage.log_decay()
         if decay is not None:
-            response = response * torch.exp(decay[:, None] * torch.arange(lags, device=response.device))
-        return nn.functional.pad(response, (0, length - lags))
+            response = response * torch.exp(decay[:, None] * lags.abs().to(decay.dtype))
+        beyond = length - 1 - reach
+        return nn.functional.pad(response, (beyond if both else 0, beyond))
 
     def _convolved(self, n: int, z: Tensor, cache: ConvolutionCache | None) -> Tensor:
         length = z.shape[1]
@@ -167,7 +173,8 @@ class LongConvolution(AbstractMixer):
         return self._scan(seen, response)[:, total - length :]
 
     def _scan(self, z: Tensor, response: Tensor) -> Tensor:
-        return engine.scan(Convolution(input=z[:, :, None], response=response[None]))[0][:, :, 0]
+        causal = self.mixer.direction == "forward"
+        return engine.scan(Convolution(input=z[:, :, None], response=response[None], causal=causal))[0][:, :, 0]
 
     def _stepped(self, n: int, z: Tensor, cache: ConvolutionCache) -> Tensor:
         record = self._recurrence(n, z, cache.memories[n])
@@ -183,7 +190,7 @@ class LongConvolution(AbstractMixer):
         """
         stage, lags = cast(AbstractResponse, self.responses[n]), self.mixer.lags
         assert lags is not None
-        t: Tensor = stage(lags)
+        t: Tensor = stage(torch.arange(lags, device=z.device, dtype=torch.float64))
         beta = torch.fft.ifft(torch.cat([t, -t.sum(1, keepdim=True)], 1))[:, 1:]
         angles = -2 * math.pi / (lags + 1) * torch.arange(1, lags + 1, device=t.device, dtype=t.dtype)
         decay = stage.log_decay()

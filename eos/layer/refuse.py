@@ -6,6 +6,7 @@ from eos.config import ConvolutionMixer, EOSMixer, SoftmaxMixer
 from eos.errors import CompositionError, RecordError
 from eos.layer.bonus import refuse_bonus
 from eos.layer.composition import Composition, make_context, stage_recipes
+from eos.layer.direction import refuse_all
 from eos.layer.long_convolution import LongConvolution
 from eos.record import Recurrence
 
@@ -30,17 +31,24 @@ def refuse(mixer: EOSMixer | SoftmaxMixer | ConvolutionMixer, width: int) -> str
         context = make_context(mixer, width, layer=0, layers=1, shared=None)
         with torch.device("meta"), torch.no_grad():
             states, _ = Composition(mixer, width, context)(torch.empty(ROWS, STEPS, width), reset=None, pasts=None)
-            Recurrence(
+            record = Recurrence(
                 input=states.i,
                 expand=states.e,
                 shrink=states.s,
                 transition=states.transition,
+                read=mixer.read,
                 substeps=mixer.substeps,
             )
         if mixer.bonus:
             refuse_bonus(states, mixer.read)
     except (CompositionError, RecordError) as error:
         return f"{_stages(mixer)} cannot stand together: {error}"
+    if mixer.direction == "all":
+        if mixer.bonus or mixer.first_pass is not None:
+            return "direction=all reads all tokens at once, and has neither bonus nor first_pass; take both"
+        return refuse_all(record)
+    if mixer.direction == "both" and mixer.denominator is not None and record.transition.stabilise == "max":
+        return "direction=both adds two reads before it divides, which a running maximum scales apart"
     return None
 
 

@@ -86,6 +86,8 @@ class SoftmaxAttention(AbstractMixer):
             past = cache
         else:
             raise TypeError(f"softmax attention takes the cache of its own cache(), got {type(cache).__name__}")
+        if cache is not None and self.mixer.direction != "forward":
+            raise CompositionError(f"direction={self.mixer.direction} sees what comes later, and cannot decode")
         q, k, v = (
             rearrange(projection(x), "b t (h d) -> b h t d", d=self.size)
             for projection in (self.query, self.key, self.value)
@@ -127,11 +129,12 @@ class SoftmaxAttention(AbstractMixer):
             ratio = self.mixer.heads // self.groups
             k, v = (repeat(z, "b g s d -> b (g r) s d", r=ratio) for z in (k, v))
         length, total = q.shape[2], k.shape[2]
-        if self.reach is not None and total > 2 * self.reach:
+        causal = self.mixer.direction == "forward"
+        if self.reach is not None and total > 2 * self.reach and causal:
             return self._attend_nearby(q, k, v, past, self.reach)
         everything = self.mixer.block is None and (self.reach is None or total <= self.reach) and not past.packed
         if everything and length in (1, total) and self.mixer.score == "softmax":
-            return F.scaled_dot_product_attention(q, k, v, is_causal=length > 1)
+            return F.scaled_dot_product_attention(q, k, v, is_causal=causal and length > 1)
         positions = torch.arange(past.seen - total, past.seen, device=q.device).expand(q.shape[0], -1)
         mask = self._visible(positions[:, -length:], positions, past.begins[:, -length:], past.begins)
         return self._weigh(q, k, v, mask[:, None])
@@ -169,15 +172,17 @@ class SoftmaxAttention(AbstractMixer):
     def _visible(self, q: Tensor, k: Tensor, q_begins: Tensor, k_begins: Tensor) -> Tensor:
         """True where the query at position q [B,T] may look at the key at position k [B,S], as [B,T,S]."""
         distance = q[:, :, None] - k[:, None]
-        mask = (distance >= 0) & (q_begins[:, :, None] == k_begins[:, None])
+        mask = q_begins[:, :, None] == k_begins[:, None]
+        if self.mixer.direction == "forward":
+            mask = mask & (distance >= 0)
         if self.mixer.window is not None:
-            mask &= distance < self.mixer.window
+            mask = mask & (distance.abs() < self.mixer.window)
         if self.mixer.block is not None:
             q_block, k_block = (
                 torch.div(x - begins, self.mixer.block, rounding_mode="floor")
                 for x, begins in ((q, q_begins), (k, k_begins))
             )
-            mask &= q_block[:, :, None] == k_block[:, None]
+            mask = mask & (q_block[:, :, None] == k_block[:, None])
         return mask
 
     def _weigh(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:

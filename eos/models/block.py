@@ -1,16 +1,19 @@
 """A pre-norm block: a token mixer and a channel mixer, each on a residual branch."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from eos.config import ConvolutionMixer, ModelRecipe, SoftmaxMixer
+from eos.config import ConvolutionMixer, CrossMixer, ModelRecipe, SoftmaxMixer
 from eos.layer import AbstractCache, AbstractMixer, EOSLayer, LongConvolution
+from eos.layer.direction import along_axes
 from eos.layer.norm import make_norm
 from eos.models.attention import SoftmaxAttention
 from eos.models.channel_mixer import FeedForward
+from eos.models.cross_attention import Context, CrossAttention
 
 
 @dataclass
@@ -40,14 +43,26 @@ def make_mixer(
 
 
 class Block(nn.Module):
-    """x ← x + Mixer(Norm(x)); x ← x + FeedForward(Norm(x))."""
+    """x ← x + Mixer(Norm(x)); x ← x + Cross(Norm(x), context) in a decoder; x ← x + FeedForward(Norm(x))."""
 
-    def __init__(self, recipe: ModelRecipe, name: str, *, layer: int, shared: dict[str, nn.Parameter]) -> None:
+    def __init__(
+        self,
+        recipe: ModelRecipe,
+        name: str,
+        *,
+        layer: int,
+        shared: dict[str, nn.Parameter],
+        cross: CrossMixer | None = None,
+    ) -> None:
         super().__init__()
         width, layers = recipe.width, recipe.layers
         self.mixer_norm = make_norm(recipe.norm, width, recipe.norm_eps)
         self.mixer = make_mixer(recipe, name, layer=layer, shared=shared)
         self.dropout = nn.Dropout(recipe.dropout)
+        self.cross: CrossAttention | None = None
+        if cross is not None:
+            self.cross_norm = make_norm(recipe.norm, width, recipe.norm_eps)
+            self.cross = CrossAttention(cross, width, layers=layers)
         self.channel_mixer: FeedForward | None = None
         if recipe.channel_mixer.name != "none":
             self.channel_norm = make_norm(recipe.norm, width, recipe.norm_eps)
@@ -61,11 +76,23 @@ class Block(nn.Module):
         return BlockCache(mixer=self.mixer.cache(batch, device=device, dtype=dtype), shifted=shifted)
 
     def forward(
-        self, x: Float[Tensor, "B T D"], *, reset: Bool[Tensor, "B T"] | None = None, cache: BlockCache | None = None
+        self,
+        x: Float[Tensor, "B T D"],
+        *,
+        reset: Bool[Tensor, "B T"] | None = None,
+        cache: BlockCache | None = None,
+        shape: Sequence[int] | None = None,
+        context: Context | None = None,
     ) -> Float[Tensor, "B T D"]:
-        """One block."""
-        mixed = self.mixer(self.mixer_norm(x), reset=reset, cache=None if cache is None else cache.mixer)
+        """One block; with the shape of a grid, its tokens are mixed along every axis. A decoder's reads its context."""
+        z = self.mixer_norm(x)
+        if shape is None:
+            mixed = self.mixer(z, reset=reset, cache=None if cache is None else cache.mixer)
+        else:
+            mixed = along_axes(self.mixer, z, shape)
         x = x + self.dropout(mixed)
+        if self.cross is not None and context is not None:
+            x = x + self.dropout(self.cross(self.cross_norm(x), context))
         if self.channel_mixer is not None:
             past = None if cache is None else cache.shifted
             z, last = self.channel_mixer(self.channel_norm(x), reset=reset, past=past)

@@ -11,7 +11,7 @@ from eos.errors import RecipeError
 from eos.layer import AbstractCache
 from eos.layer.norm import make_norm
 from eos.models.block import Block, BlockCache, make_mixer
-from eos.models.layout import resolve_layout
+from eos.models.layout import causal_layout
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,7 @@ class LanguageModel(nn.Module):
 
     Raises:
         RecipeError: a layout, stage or option that is not allowed.
+        CompositionError: a mixer that sees what comes later.
     """
 
     def __init__(self, recipe: ModelRecipe, vocabulary: int) -> None:
@@ -47,14 +48,13 @@ class LanguageModel(nn.Module):
             raise RecipeError(f"a vocabulary has at least one token, got {vocabulary}")
         self.recipe = recipe
         self.vocabulary = vocabulary
+        names = causal_layout(recipe)
         shared: dict[str, nn.Parameter] = {}
         self.embedding = nn.Embedding(vocabulary, recipe.width)
         nn.init.normal_(self.embedding.weight, std=recipe.initial_std)
         self.positions = None if recipe.positions is None else make_mixer(recipe, recipe.positions)
         self.dropout = nn.Dropout(recipe.dropout)
-        self.blocks = nn.ModuleList(
-            Block(recipe, name, layer=layer, shared=shared) for layer, name in enumerate(resolve_layout(recipe))
-        )
+        self.blocks = nn.ModuleList(Block(recipe, name, layer=layer, shared=shared) for layer, name in enumerate(names))
         self.norm = make_norm(recipe.norm, recipe.width, recipe.norm_eps)
         self.head: nn.Linear | None = None
         if not recipe.tied:

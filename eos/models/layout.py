@@ -1,7 +1,7 @@
 """Which mixer stands in which layer."""
 
 from eos.config import ModelRecipe
-from eos.errors import RecipeError, unknown
+from eos.errors import CompositionError, RecipeError, unknown
 
 FORMS = "[a, a, b] cycled over depth, {first: a, rest: b}, or {0.5: a, 1.0: b} by fraction of depth"
 
@@ -18,6 +18,23 @@ def resolve_layout(recipe: ModelRecipe) -> list[str]:
             raise RecipeError(unknown("mixer in layout", name, recipe.mixers))
     if recipe.positions is not None and recipe.positions not in recipe.mixers:
         raise RecipeError(unknown("mixer in positions", recipe.positions, recipe.mixers))
+    return names
+
+
+def causal_layout(recipe: ModelRecipe) -> list[str]:
+    """The name of the mixer of every layer, none of which sees what comes later.
+
+    Raises:
+        RecipeError: as :func:`resolve_layout`.
+        CompositionError: a mixer that does.
+    """
+    names = resolve_layout(recipe)
+    for name in (*names, *([] if recipe.positions is None else [recipe.positions])):
+        if (direction := recipe.mixers[name].direction) != "forward":
+            raise CompositionError(
+                f"mixers.{name}: direction={direction} sees what comes later, which this model has to tell; build an "
+                "Encoder or a Classifier from it, or take direction=forward"
+            )
     return names
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from eos.record import Transition
-from eos.stage import AbstractOscillation, LayerContext, legs, option, options, spread, undecayed
+from eos.stage import AbstractOscillation, LayerContext, legs, option, options, spread, undecayed, widen
 
 
 class DPLR(AbstractOscillation):
@@ -44,9 +44,9 @@ class DPLR(AbstractOscillation):
         self.p = undecayed(torch.cat([p.real, p.imag]).float().repeat(heads, 1))
 
     def forward(self, x: Tensor, e: Tensor) -> Transition:
-        step = self.log_step.exp()[:, None]
-        p = torch.complex(*self.p.chunk(2, -1))
-        d = 1 / (1 - step / 2 * torch.complex(-self.log_rate.exp(), self.turn))
+        step = widen(self.log_step).exp()[:, None]
+        p = torch.complex(*widen(self.p).chunk(2, -1))
+        d = 1 / (1 - step / 2 * torch.complex(-widen(self.log_rate).exp(), widen(self.turn)))
         r = 1 + step * (p.abs().square() * d).sum(-1, keepdim=True).real
         column, row = -step * d * p / r, 2 * p.conj() * d
         factor = 2 * d - 1

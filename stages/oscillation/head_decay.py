@@ -9,10 +9,10 @@ from collections.abc import Callable
 from typing import Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from eos.record import Transition
-from eos.stage import AbstractOscillation, LayerContext, option, options, undecayed
+from eos.stage import AbstractOscillation, LayerContext, option, options, undecayed, widen
 
 Schedule = Callable[[int, int], float]
 
@@ -46,18 +46,21 @@ class HeadDecay(AbstractOscillation):
         learned: bool = option(False, "train the logarithm of every head's rate")
 
     options: Options
-    log_rate: Tensor
 
     def __init__(self, options: Options, context: LayerContext) -> None:
         super().__init__(options, context)
-        factor = FACTORS[options.layer_factor](context.layer, context.layers)
-        rates = [RATES[options.schedule](head, context.heads) * factor for head in range(context.heads)]
-        log_rate = torch.tensor(rates, dtype=torch.float64).log()
+        self.log_rate: nn.Parameter | None = None
         if options.learned:
-            self.log_rate = undecayed(log_rate.float())
-        else:
-            self.register_buffer("log_rate", log_rate, persistent=False)
+            self.log_rate = undecayed(self._rates(None).log().float())
 
     def forward(self, x: Tensor, e: Tensor) -> Transition:
-        dtype = torch.promote_types(x.dtype, torch.float32)
-        return Transition(head=-self.log_rate.exp().to(dtype)[None, None])
+        # Made anew, for a buffer would lose its digits in a model of bfloat16.
+        rate = self._rates(x.device) if self.log_rate is None else widen(self.log_rate).exp()
+        return Transition(head=-rate.to(torch.promote_types(x.dtype, torch.float32))[None, None])
+
+    def _rates(self, device: torch.device | None) -> Tensor:
+        """n_h f_l [H] in float64."""
+        heads = self.context.heads
+        factor = FACTORS[self.options.layer_factor](self.context.layer, self.context.layers)
+        rates = [RATES[self.options.schedule](head, heads) * factor for head in range(heads)]
+        return torch.tensor(rates, dtype=torch.float64, device=device)

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from eos.record import Transition
-from eos.stage import AbstractOscillation, GateProjection, LayerContext, option, options, spread, undecayed
+from eos.stage import AbstractOscillation, GateProjection, LayerContext, option, options, spread, undecayed, widen
 
 
 class HeadRate(AbstractOscillation):
@@ -37,4 +37,4 @@ class HeadRate(AbstractOscillation):
     def forward(self, x: Tensor, e: Tensor) -> Transition:
         step = F.softplus(self.logits(x))
         gate = step[..., None, None] if self.options.gate == "step" else None
-        return Transition(head=-self.log_rate.exp() * step, gate=gate)
+        return Transition(head=-widen(self.log_rate).exp() * step, gate=gate)

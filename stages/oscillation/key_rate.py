@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from eos.record import Transition
-from eos.stage import AbstractOscillation, GateProjection, LayerContext, option, options, spread, undecayed
+from eos.stage import AbstractOscillation, GateProjection, LayerContext, option, options, spread, undecayed, widen
 
 
 class KeyRate(AbstractOscillation):
@@ -33,4 +33,4 @@ class KeyRate(AbstractOscillation):
         self.log_rate = undecayed(spread(1.0, 16.0, context.heads).log())
 
     def forward(self, x: Tensor, e: Tensor) -> Transition:
-        return Transition(key=-self.log_rate.exp()[:, None] * F.softplus(self.logits(x)))
+        return Transition(key=-widen(self.log_rate).exp()[:, None] * F.softplus(self.logits(x)))

@@ -29,25 +29,24 @@ class LearnedDecay(AbstractOscillation):
         learned: bool = option(True, "false: fixed slopes, the same in every head; tau and biases then mean nothing")
 
     options: Options
-    fixed: Tensor
 
     def __init__(self, options: Options, context: LayerContext) -> None:
         super().__init__(options, context)
-        key, value = context.key_size, context.value_size
-        axes = {"head": (), "key": (key,), "value": (value,), "key_value": (key, value)}[options.over]
         self.logits: nn.Parameter | None = None
         if options.learned:
-            self.logits = undecayed(spread(options.bias_low, options.bias_high, context.heads, *axes))
-        else:
-            entries = axes or (context.heads,)
-            fixed = -torch.tensor(_slopes(math.prod(entries)), dtype=torch.float64).view(entries)
-            self.register_buffer("fixed", fixed if not axes else fixed[None], persistent=False)
+            self.logits = undecayed(spread(options.bias_low, options.bias_high, context.heads, *self._axes()))
+
+    def _axes(self) -> tuple[int, ...]:
+        key, value = self.context.key_size, self.context.value_size
+        return {"head": (), "key": (key,), "value": (value,), "key_value": (key, value)}[self.options.over]
 
     def forward(self, x: Tensor, e: Tensor) -> Transition:
         if self.logits is None:
-            log_decay = self.fixed.to(torch.promote_types(x.dtype, torch.float32))
+            slopes = _slopes(math.prod(self._axes() or (self.context.heads,)), x.device)
+            log_decay = -slopes.to(torch.promote_types(x.dtype, torch.float32))
+            log_decay = log_decay.view(1, *self._axes()) if self._axes() else log_decay
         else:
-            log_decay = F.logsigmoid(self.logits) / self.options.tau
+            log_decay = F.logsigmoid(widen(self.logits)) / self.options.tau
         match self.options.over:
             case "head":
                 return Transition(head=log_decay[None, None])
@@ -59,9 +58,9 @@ class LearnedDecay(AbstractOscillation):
                 return Transition(rate=log_decay, step=widen(x).new_ones(1, 1, 1, 1, 1))
 
 
-def _slopes(count: int) -> list[float]:
-    """Those of the next lower power of two, then every second one of twice that power."""
+def _slopes(count: int, device: torch.device) -> Tensor:
+    """Those of the next lower power of two, then every second one of twice that power, in float64."""
     whole = 1 << count.bit_length() - 1
-    slopes = [2 ** (-8 * (n + 1) / whole) for n in range(whole)]
-    between = [2 ** (-8 * (n + 1) / (2 * whole)) for n in range(0, 2 * whole, 2)]
-    return slopes + between[: count - whole]
+    place = torch.arange(count, dtype=torch.float64, device=device)
+    places = torch.where(place < whole, place + 1, place - whole + 0.5)
+    return torch.exp2(-8 * places / whole)

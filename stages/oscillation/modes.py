@@ -11,7 +11,7 @@ from einops import repeat
 from torch import Tensor
 
 from eos.record import Transition
-from eos.stage import AbstractOscillation, LayerContext, option, options, split_modes, spread, undecayed
+from eos.stage import AbstractOscillation, LayerContext, option, options, split_modes, spread, undecayed, widen
 
 
 class Modes(AbstractOscillation):
@@ -39,9 +39,9 @@ class Modes(AbstractOscillation):
         self.turn = undecayed((math.pi * torch.arange(modes)).repeat(heads, 1))
 
     def forward(self, x: Tensor, e: Tensor) -> Transition:
-        step = self.log_step.exp()[:, None]
+        step = widen(self.log_step).exp()[:, None]
         decay, phase = (
             repeat(part * step, "h n -> 1 1 h (n d)", d=self.options.entries)
-            for part in (-self.log_rate.exp(), self.turn)
+            for part in (-widen(self.log_rate).exp(), widen(self.turn))
         )
         return Transition(key=decay, phase=phase, gate=step[None, None, ..., None])

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from eos.record import Transition
-from eos.stage import AbstractOscillation, GateProjection, LayerContext, option, options, spread, undecayed
+from eos.stage import AbstractOscillation, GateProjection, LayerContext, option, options, spread, undecayed, widen
 
 
 class RateStep(AbstractOscillation):
@@ -55,4 +55,9 @@ class RateStep(AbstractOscillation):
 
     def forward(self, x: Tensor, e: Tensor) -> Transition:
         step = F.softplus(self.logits(x))[..., None, :]
-        return Transition(rate=-self.log_rate.exp(), phase_rate=self.phase_rate, step=step, gate=step)
+        return Transition(
+            rate=-widen(self.log_rate).exp(),
+            phase_rate=None if self.phase_rate is None else widen(self.phase_rate),
+            step=step,
+            gate=step,
+        )

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from eos.record import Transition
-from eos.stage import AbstractOscillation, LayerContext, option, options, undecayed
+from eos.stage import AbstractOscillation, LayerContext, option, options, undecayed, widen
 
 
 class Ring(AbstractOscillation):
@@ -44,6 +44,6 @@ class Ring(AbstractOscillation):
 
     def forward(self, x: Tensor, e: Tensor) -> Transition:
         decay, angle, gate = (
-            parameter.exp()[None, None] for parameter in (self.log_rate, self.log_angle, self.log_gate)
+            widen(parameter).exp()[None, None] for parameter in (self.log_rate, self.log_angle, self.log_gate)
         )
         return Transition(value=-decay, phase=angle[:, :, :, None], gate=gate[:, :, :, None])

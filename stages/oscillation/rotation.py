@@ -9,7 +9,7 @@ import math
 from typing import Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from eos.record import Transition
 from eos.stage import AbstractOscillation, LayerContext, option, options, undecayed
@@ -40,7 +40,6 @@ class Rotation(AbstractOscillation):
         )
 
     options: Options
-    theta: Tensor
 
     @classmethod
     def refuse(cls, options: Options, context: LayerContext) -> str | None:
@@ -51,20 +50,26 @@ class Rotation(AbstractOscillation):
 
     def __init__(self, options: Options, context: LayerContext) -> None:
         super().__init__(options, context)
-        pairs = context.key_size // 2 if options.form == "rotate" else context.key_size
-        angles, size = (pairs, context.key_size) if options.over == "key" else (context.value_size, context.value_size)
-        place = torch.arange(angles, dtype=torch.float64)
+        self.theta: nn.Parameter | None = None
+        if options.learned:
+            self.theta = undecayed(self._angles(None).float().repeat(context.heads, 1))
+
+    def forward(self, x: Tensor, e: Tensor) -> Transition:
+        # Made anew, for a buffer would lose its digits in a model of bfloat16.
+        theta = self._angles(x.device) if self.theta is None else self.theta
+        phase = -theta.to(torch.promote_types(x.dtype, torch.float32))[None, None]
+        return Transition(phase=phase if self.options.over == "key" else phase[:, :, :, None])
+
+    def _angles(self, device: torch.device | None) -> Tensor:
+        """θ [1,N] in float64."""
+        options, key, value = self.options, self.context.key_size, self.context.value_size
+        pairs = key // 2 if options.form == "rotate" else key
+        count, size = (pairs, key) if options.over == "key" else (value, value)
+        place = torch.arange(count, dtype=torch.float64, device=device)
         theta = (
             options.base ** (-2 * place / size) if options.frequencies == "geometric" else 2 * math.pi * place / size
         )
-        still = {"all": theta[:0], "low": theta[: angles // 2], "high": theta[angles // 2 :]}[options.turned]
-        still.zero_()
-        if options.learned:
-            self.theta = undecayed(theta.float().repeat(context.heads, 1))
-        else:
-            self.register_buffer("theta", theta[None], persistent=False)
-
-    def forward(self, x: Tensor, e: Tensor) -> Transition:
-        dtype = torch.promote_types(x.dtype, torch.float32)
-        phase = -self.theta.to(dtype)[None, None]
-        return Transition(phase=phase if self.options.over == "key" else phase[:, :, :, None])
+        if options.turned != "all":
+            low = place >= count // 2
+            theta = theta * (low if options.turned == "low" else ~low)
+        return theta[None]

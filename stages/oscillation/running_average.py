@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from eos.record import Transition
-from eos.stage import AbstractOscillation, GateProjection, LayerContext, option, options, undecayed
+from eos.stage import AbstractOscillation, GateProjection, LayerContext, option, options, undecayed, widen
 
 
 class RunningAverage(AbstractOscillation):
@@ -32,5 +32,5 @@ class RunningAverage(AbstractOscillation):
         self.logits = GateProjection(context.width, torch.zeros(heads))
 
     def forward(self, x: Tensor, e: Tensor) -> Transition:
-        decay = -self.log_rate.exp()[None, None]
+        decay = -widen(self.log_rate).exp()[None, None]
         return Transition(head=decay, log_gate=self.logits(x)[..., None], stabilise="sum")

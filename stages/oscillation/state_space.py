@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from eos.record import Transition
-from eos.stage import AbstractOscillation, LayerContext, legs, option, options, spread, undecayed
+from eos.stage import AbstractOscillation, LayerContext, legs, option, options, spread, undecayed, widen
 
 
 class StateSpace(AbstractOscillation):
@@ -54,8 +54,12 @@ class StateSpace(AbstractOscillation):
         return (rates[:, None] if self.options.along == "key" else rates).expand(shape).clone()
 
     def forward(self, x: Tensor, e: Tensor) -> Transition:
-        step = self.log_step.exp()[None, None, :, None]
-        return Transition(rate=-self.log_rate.exp(), phase_rate=self.phase_rate, step=step)
+        step = widen(self.log_step).exp()[None, None, :, None]
+        return Transition(
+            rate=-widen(self.log_rate).exp(),
+            phase_rate=None if self.phase_rate is None else widen(self.phase_rate),
+            step=step,
+        )
 
 
 def _start(kind: str, count: int) -> tuple[Tensor, Tensor | None]:

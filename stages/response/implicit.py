@@ -1,6 +1,6 @@
 """A network of sines that sees where in the window a lag is, under an exponential window with a rate a channel.
 
-Equation: h_j = exp(−|r| j/(L−1)) f([j/(L−1), cos(ω_b 2πj/L), −sin(ω_b 2πj/L)]), f = W sin(ν ∘ (… sin(ν ∘ (W · + b))))
+Equation: h_j = exp(−|r j|/(L−1)) f([j/(L−1), cos(ω_b 2πj/L), −sin(ω_b 2πj/L)]), f = W sin(ν ∘ (… sin(ν ∘ (W · + b))))
 Source: arXiv:2302.10866, section 3.3 and appendix D.3
 """
 
@@ -37,9 +37,9 @@ class Implicit(AbstractResponse):
         fall = -math.log(0.01)
         self.rate = undecayed(spread(fall / 1.5, fall / 0.3, channels))
 
-    def forward(self, length: int) -> Tensor:
+    def forward(self, lags: Tensor) -> Tensor:
         weight, window = self.first.weight, self.options.length
-        lags = torch.arange(length, device=weight.device, dtype=torch.float64)[:, None]
+        lags = lags[:, None]
         bands = torch.linspace(1e-4, self.options.bands - 1, self.options.bands, dtype=lags.dtype, device=lags.device)
         angle = torch.remainder(2 * math.pi * lags / window * bands, 2 * math.pi)
         places = torch.cat([lags / (window - 1), angle.cos(), -angle.sin()], -1).to(weight.dtype)

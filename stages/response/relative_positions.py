@@ -1,12 +1,11 @@
 """A network that sees the lag alone, times a fixed decay: the relative position encoder of Toeplitz networks.
 
-Equation: h_j = γ^j f(j), f = a network of ReLU layers, each normalised before its activation, from j to every channel
+Equation: h_j = γ^|j| f(j), f = a network of ReLU layers, each normalised before its activation, from j to every channel
 Source: arXiv:2305.04749, sections 3.2 and 3.3
 """
 
 import math
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -33,11 +32,11 @@ class RelativePositions(AbstractResponse):
         self.inner = nn.ModuleList(nn.Linear(hidden, hidden) for _ in range(options.layers))
         self.last = nn.Linear(hidden, channels)
 
-    def forward(self, length: int) -> Tensor:
+    def forward(self, lags: Tensor) -> Tensor:
         weight = self.first.weight
-        # Lags are whole numbers into the thousands, which bfloat16 cannot tell apart.
+        # Lags go into the thousands, which bfloat16 cannot tell apart.
         with full_precision(weight):
-            z: Tensor = self.first(torch.arange(length, device=weight.device, dtype=weight.dtype)[:, None])
+            z: Tensor = self.first(lags[:, None].to(weight.dtype))
             for layer in (*self.inner, self.last):
                 z = layer(F.relu(F.rms_norm(z, z.shape[-1:], eps=1e-6)))
         return z.mT

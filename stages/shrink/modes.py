@@ -9,7 +9,7 @@ from einops import rearrange, repeat
 from torch import Tensor, nn
 
 from eos.record import Transition
-from eos.stage import AbstractShrink, CompositionError, LayerContext, option, options, split_modes
+from eos.stage import AbstractShrink, CompositionError, LayerContext, option, options, split_modes, widen
 
 
 class ModesShrink(AbstractShrink):
@@ -47,7 +47,7 @@ class ModesShrink(AbstractShrink):
             raise CompositionError("shrink=modes reads modes that decay and turn: oscillation=modes makes them")
         q = rearrange(z, "b t (h d) -> b t h d", h=self.context.heads)
         x = torch.complex(*torch.broadcast_tensors(transition.key, transition.phase))
-        c = 2 * repeat(torch.complex(*self.weight.chunk(2, -1)), "h n -> h (n d)", d=self.options.entries)
+        c = 2 * repeat(torch.complex(*widen(self.weight).chunk(2, -1)), "h n -> h (n d)", d=self.options.entries)
         c = c * x.exp().sub(1) / x
         q = repeat(q, "b t h d -> b t h (n d)", n=self.context.key_size // (2 * self.options.entries))
         return torch.cat([c.real * q, -c.imag * q], -1)

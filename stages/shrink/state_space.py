@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from eos.record import Transition
-from eos.stage import AbstractShrink, LayerContext, bilinear_hold, zero_order_hold
+from eos.stage import AbstractShrink, LayerContext, bilinear_hold, widen, zero_order_hold
 
 
 class StateSpaceShrink(AbstractShrink):
@@ -28,10 +28,10 @@ class StateSpaceShrink(AbstractShrink):
 
     def forward(self, z: Tensor, e: Tensor, transition: Transition) -> Tensor:
         if transition.erase is not None:
-            real, imaginary = (2 * self.weight).chunk(2, dim=1)
+            real, imaginary = (2 * widen(self.weight)).chunk(2, dim=1)
             return bilinear_hold(transition, torch.cat([real, -imaginary], 1)[None, None, ..., 0])
         hold = zero_order_hold(transition)
         if not transition.turns:
-            return (self.weight * hold)[None, None]
-        c = 2 * torch.complex(*self.weight.chunk(2, dim=1)) * hold
+            return (widen(self.weight) * hold)[None, None]
+        c = 2 * torch.complex(*widen(self.weight).chunk(2, dim=1)) * hold
         return torch.cat([c.real, -c.imag], 1)[None, None]

@@ -16,15 +16,16 @@ SMALL: dict[str, dict[str, object]] = {
     "memory": {"HALF": 64, "WHOLE": 128, "KINDS": ("elementwise",)},
     "accuracy": {"LENGTH": 64, "KINDS": {"head": ("head",), "elementwise": ("rate",)}},
     "overhead": {"CALLS": 20},
-    "lengths": {"TOKENS": 64, "LENGTHS": (16, 32)},
+    "lengths": {"TOKENS": 64, "LENGTHS": (16, 32), "CONVOLVED": (16, 32)},
+    "models": {"TOKENS": 64, "LENGTH": 32},
     "decoding": {"TOKENS": 16, "QUARTER": 4},
 }
 
 
 @pytest.fixture
 def few_recipes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of models made of stages alone, one; and two with softmax, whose caches grow."""
-    every, few = registry.recipes, ("hybrid", "llama", "retnet")
+    """Of models made of stages alone, two; two with softmax and one convolution, whose caches grow."""
+    every, few = registry.recipes, ("hybrid", "llama", "retnet", "s4", "tnn")
 
     def recipes(group: str) -> dict[str, Path]:
         return {name: path for name, path in every(group).items() if group != "model" or name in few}
@@ -45,7 +46,7 @@ def test_suite_measures_what_it_names(name: str, monkeypatch: pytest.MonkeyPatch
     assert all(math.isfinite(check.value) and check.value >= 0 for check in found)
     assert any(check.bound is not None for check in found)
     if name == "decoding":
-        assert {check.name.split(":")[0] for check in found} == {"retnet"}
+        assert {check.name.split(":")[0] for check in found} == {"retnet", "s4"}
     if name in ("accuracy", "decoding"):  # numbers that do not depend on the machine's speed
         assert all(check.met for check in found if check.unit == "")
 

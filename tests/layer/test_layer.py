@@ -262,6 +262,19 @@ def test_decode_equals_forward(oscillation: str, denominator: Denominator | None
     torch.testing.assert_close(torch.cat(parts, 1), wanted, **TOLERANCE)
 
 
+@pytest.mark.parametrize("sizes", [[1] * LENGTH, [5, 1, 1, 16]], ids=str)
+def test_a_null_token_begins_every_document_once(sizes: list[int]) -> None:
+    layer, x = built(replace(LINEAR, oscillation=["additive"], null_token=True)), inputs()
+    whole = layer(x, reset=begins())
+    torch.testing.assert_close(whole[1:, 17:], layer(x[1:, 17:]), **TOLERANCE)
+    cache = layer.cache(ROWS, dtype=x.dtype)
+    parts = [
+        layer(part, reset=reset, cache=cache)
+        for part, reset in zip(x.split(sizes, 1), begins().split(sizes, 1), strict=True)
+    ]
+    torch.testing.assert_close(torch.cat(parts, 1), whole, **TOLERANCE)
+
+
 def test_the_cache_of_another_mixer_is_refused() -> None:
     empty = torch.empty(ROWS, 4, 0, 4)
     other = AttentionCache(keys=empty, values=empty, begins=torch.empty(ROWS, 0, dtype=torch.long))

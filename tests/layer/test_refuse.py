@@ -37,6 +37,8 @@ REFUSED = [
     ({"expand": "channel", "bonus": True}, "states without a V axis"),
     ({"oscillation": [("value_gate", {"gate": "complement"})], "bonus": True}, "a gate without a V axis"),
     ({"oscillation": ["exponential_gate"], "bonus": True}, "bonus=true with a log_gate needs K = 1"),
+    ({"null_token": True}, "an oscillation with a log_gate"),
+    ({"null_token": True, "oscillation": ["exponential_gate"]}, "an oscillation with a log_gate"),
     ({"substeps": 2, "skip": True}, "substeps need input=linear"),
     ({"substeps": 2, "expand": "ones"}, "substeps need an expand stage that reads x"),
     ({"substeps": 2, "oscillation": ["head_gate", "delta"]}, "list it after the erase"),

@@ -481,6 +481,42 @@ CASES |= {
         },
     ),
 }
+CASES |= {
+    f"linear_attention expand=linear shrink=linear expand.activation={features} shrink.activation={features} {more}": (
+        "linear_attention",
+        "main",
+        {"features": features, "normalised": not more},
+        QUERY_KEY_VALUE,
+    )
+    for features in ("elu_plus_one", "relu", "silu", "relu_squared", "exp")
+    for more in ("", "denominator=null")
+    if more or features != "silu"  # a sum of either sign has no safe inverse
+}
+CASES |= {
+    "tnl mixers.main.oscillation.schedule=linear mixers.main.oscillation.layer_factor=to_last": (
+        "lightning_attention",
+        "main",
+        {"layer": 1, "layers": LAYERS, "schedule": "paper"},
+        {**QUERY_KEY_VALUE, **LOW_RANK_GATE},
+    ),
+    "lightnet mixers.main.null_token=true": (*CASES["lightnet"][:2], {"null": True}, CASES["lightnet"][3]),
+    "lightnet positions=average": ("positional_scan", *CASES["cosformer2 positions=average"][1:]),
+    "mamba oscillation.turning=true": (
+        *CASES["mamba"][:3],
+        {**CASES["mamba"][3], "turn": f"{FIRST}.phase_rate"},
+    ),
+    "s4d oscillation.start=inverse": CASES["s4d"],
+    "s4d oscillation.start=real expand.real=false": (
+        "diagonal_state_space.real_diagonal_state_space",
+        *CASES["s4d"][1:3],
+        {name: theirs for name, theirs in CASES["s4d"][3].items() if name != "turn"},
+    ),
+    "deltaproduct substeps=3": (
+        *CASES["deltaproduct"][:2],
+        {"substeps": 3},
+        {**CASES["deltaproduct"][3], "key_2": "composition.expand.stages.2.projection.weight"},
+    ),
+}
 KEY_LOGITS = {"key_logits": f"{FIRST}.logits.projection.weight", "key_logits_bias": f"{FIRST}.logits.bias"}
 VALUE_LOGITS = {f"value{name[3:]}": theirs for name, theirs in KEY_LOGITS.items()}
 TABLE = {"table": f"{FIRST}.table"}

@@ -27,3 +27,16 @@ def plain_diagonal_state_space(x: Tensor, weights: dict[str, Tensor]) -> Tensor:
         ys.append(2 * (c * h).sum(0).real + weights["skip"].flatten() * x[t])
     y = torch.stack(ys)
     return (y * (1 + torch.erf(y / math.sqrt(2))) / 2) @ weights["output"].T
+
+
+def real_diagonal_state_space(x: Tensor, weights: dict[str, Tensor]) -> Tensor:
+    """The same with real rates −exp(log_rate), and y_t = C h_t + D x_t."""
+    a = -torch.exp(weights["log_rate"])
+    kept = torch.exp(torch.exp(weights["log_step"].flatten()) * a)
+    h, ys = torch.zeros_like(a), []
+    for t in range(x.shape[0]):
+        h = kept * h + (kept - 1) / a * x[t]
+        ys.append((weights["c"] * h).sum(0) + weights["skip"].flatten() * x[t])
+    y = torch.stack(ys)
+    first, second = ((y * (1 + torch.erf(y / math.sqrt(2))) / 2) @ weights["output"].T).chunk(2, dim=1)
+    return first * torch.sigmoid(second)

@@ -1,10 +1,12 @@
-"""Attention with a fixed decay that fades over depth (arXiv:2405.17381, with the released code's slopes)."""
+"""Attention with a fixed decay that fades over depth (arXiv:2405.17381; the released code has other slopes)."""
 
 import torch
 from torch import Tensor
 
 
-def lightning_attention(x: Tensor, weights: dict[str, Tensor], *, heads: int, layer: int, layers: int) -> Tensor:
+def lightning_attention(
+    x: Tensor, weights: dict[str, Tensor], *, heads: int, layer: int, layers: int, schedule: str = "released"
+) -> Tensor:
     """y_t = Σ_{s ≤ t} q_tᵀ k_s λ^(t−s) v_s, turned by exp(iθ(t−s)) where there is a θ, for one row x [T,D]."""
     length = x.shape[0]
     q, k, v = ((x @ weights[name].T).view(length, heads, -1) for name in ("query", "key", "value"))
@@ -13,6 +15,8 @@ def lightning_attention(x: Tensor, weights: dict[str, Tensor], *, heads: int, la
     theta = weights.get("theta", torch.zeros(heads, pairs, dtype=x.dtype))
     slope = torch.tensor([2.0 ** (-8 * (head + 1) / heads) for head in range(heads)], dtype=x.dtype)
     rate = slope * (1 - layer / (layers - 1) + 1e-5)
+    if schedule == "paper":
+        rate = torch.tensor([8 * (head + 1) / heads for head in range(heads)], dtype=x.dtype) * (1 - layer / layers)
     y = torch.zeros_like(v)
     for t in range(length):
         for s in range(t + 1):

@@ -1,14 +1,25 @@
-"""Linear attention in its quadratic, normalised form (arXiv:2006.16236, equation 7), from torch alone."""
+"""Linear attention in its quadratic form (arXiv:2006.16236, equation 7), from torch alone."""
 
 import torch
 from torch import Tensor
 
+FEATURES = {
+    "elu_plus_one": lambda z: torch.where(z > 0, z + 1, torch.exp(z)),
+    "relu": lambda z: z.clamp(min=0),
+    "silu": lambda z: z / (1 + torch.exp(-z)),
+    "relu_squared": lambda z: z.clamp(min=0) ** 2,
+    "exp": torch.exp,
+}
 
-def linear_attention(x: Tensor, weights: dict[str, Tensor], *, heads: int) -> Tensor:
-    """y_t = Σ_{s ≤ t} φ(q_t)ᵀφ(k_s) v_s / Σ_{s ≤ t} φ(q_t)ᵀφ(k_s), φ = 1 + elu, for one row x [T,D]."""
+
+def linear_attention(
+    x: Tensor, weights: dict[str, Tensor], *, heads: int, features: str = "elu_plus_one", normalised: bool = True
+) -> Tensor:
+    """y_t = Σ_{s ≤ t} φ(q_t)ᵀφ(k_s) v_s, over Σ_{s ≤ t} φ(q_t)ᵀφ(k_s) ≥ 1e-6 where normalised, for one row x [T,D]."""
     length = x.shape[0]
     q, k, v = ((x @ weights[name].T).view(length, heads, -1) for name in ("query", "key", "value"))
-    q, k = (torch.where(z > 0, z + 1, torch.exp(z)) for z in (q, k))
+    q, k = (FEATURES[features](z) for z in (q, k))
     scores = torch.einsum("thk,shk->hts", q, k).tril()
-    y = torch.einsum("hts,shv->thv", scores / scores.sum(-1, keepdim=True), v)
-    return y.flatten(1) @ weights["output"].T
+    if normalised:
+        scores = scores / scores.sum(-1, keepdim=True).clamp(min=1e-6)
+    return torch.einsum("hts,shv->thv", scores, v).flatten(1) @ weights["output"].T

@@ -15,10 +15,14 @@ def selective_scan(x: Tensor, weights: dict[str, Tensor]) -> Tensor:
     delta = F.softplus(u @ weights["step_down"].T @ weights["step_up"].T + weights["step_bias"])
     b, c = u @ weights["b"].T, u @ weights["c"].T
     a = -torch.exp(weights["log_rate"]).T
-    h = torch.zeros(channels, b.shape[1], dtype=x.dtype)
+    if "turn" in weights:  # complex numbers: halves of b and c are real and imaginary parts
+        a = torch.complex(a, weights["turn"].T)
+        b = torch.complex(*b.chunk(2, 1))
+        c = torch.complex(*c.chunk(2, 1)).conj()
+    h = torch.zeros_like(a)
     ys = []
     for t in range(x.shape[0]):
         h = torch.exp(delta[t][:, None] * a) * h + (delta[t] * u[t])[:, None] * b[t]
-        ys.append(h @ c[t])
+        ys.append((h * c[t]).sum(1).real)
     y = torch.stack(ys) + weights["skip"] * u
     return (y * F.silu(z)) @ weights["output"].T

@@ -79,7 +79,7 @@ def test_a_stage_is_the_same_at_every_step(entry: registry.Entry) -> None:
             s = built(built.project(x), e, Transition(key=pairs, phase=pairs))
             return [*s] if isinstance(s, tuple) else [s]
         if entry.kind == "response":
-            return [built(LENGTH)]
+            return [built(torch.arange(LENGTH, dtype=torch.float64))]
         if entry.kind == "couple":
             return list(built(x[:, :, None, :VALUE].expand(-1, -1, HEADS, -1), e, e))
         return [tensor for _, _, tensor in parts(built(x, e))]

@@ -1,0 +1,129 @@
+"""Models that see a whole sequence or grid at once: an encoder, and a classifier on top of it."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from eos.config import ModelRecipe
+from eos.errors import RecipeError
+from eos.layer.direction import along_axes
+from eos.layer.norm import make_norm
+from eos.models.block import Block, make_mixer
+from eos.models.layout import resolve_layout
+
+
+class Encoder(nn.Module):
+    """The blocks of a recipe and a final norm, on inputs that are embedded already.
+
+    What a token sees is each mixer's ``direction``: forward, both or all. The recipe's ``tied`` means nothing here.
+
+    Arguments:
+        recipe: what to build.
+    """
+
+    def __init__(self, recipe: ModelRecipe) -> None:
+        super().__init__()
+        self.recipe = recipe
+        shared: dict[str, nn.Parameter] = {}
+        self.positions = None if recipe.positions is None else make_mixer(recipe, recipe.positions)
+        self.dropout = nn.Dropout(recipe.dropout)
+        self.blocks = nn.ModuleList(
+            Block(recipe, name, layer=layer, shared=shared) for layer, name in enumerate(resolve_layout(recipe))
+        )
+        self.norm = make_norm(recipe.norm, recipe.width, recipe.norm_eps)
+
+    def forward(
+        self,
+        x: Float[Tensor, "B T D"],
+        *,
+        reset: Bool[Tensor, "B T"] | None = None,
+        shape: Sequence[int] | None = None,
+    ) -> Float[Tensor, "B T D"]:
+        """What is made of every token.
+
+        Arguments:
+            x: embedded tokens, T > 0.
+            reset: true where a new document begins; not with a shape.
+            shape: sizes of a grid whose tokens x holds, its last axis the fastest: they are mixed along every axis, and
+                the results summed.
+
+        Raises:
+            RecipeError: both a reset and a shape.
+        """
+        if reset is not None and shape is not None:
+            raise RecipeError("a grid of tokens is one document a row: give reset or shape")
+        if self.positions is not None:
+            placed = self.positions(x, reset=reset) if shape is None else along_axes(self.positions, x, shape)
+            x = placed.to(x.dtype)
+        x = self.dropout(x)
+        for block in self.blocks:
+            x = block(x, reset=reset, shape=shape)
+        encoded: Tensor = self.norm(x)
+        return encoded
+
+
+class Classifier(nn.Module):
+    """Classes of sequences or grids: an embedding, an encoder, a pool and a linear head.
+
+    Arguments:
+        recipe: what the encoder is made of.
+        classes: number of classes, ≥ 2.
+        vocabulary: number of token ids; or None for inputs of real numbers.
+        features: real numbers of every token, where there is no vocabulary.
+        pool: mean over tokens, or the last token.
+
+    Raises:
+        RecipeError: neither vocabulary nor features, or both; or too few classes.
+    """
+
+    def __init__(
+        self,
+        recipe: ModelRecipe,
+        classes: int,
+        *,
+        vocabulary: int | None = None,
+        features: int | None = None,
+        pool: Literal["mean", "last"] = "mean",
+    ) -> None:
+        super().__init__()
+        if (vocabulary is None) == (features is None):
+            raise RecipeError("a classifier takes token ids (vocabulary=N) or real numbers (features=N): give one")
+        if classes < 2:
+            raise RecipeError(f"there must be at least two classes, got {classes}")
+        self.embedding: nn.Module
+        if vocabulary is not None:
+            self.embedding = nn.Embedding(vocabulary, recipe.width)
+            nn.init.normal_(self.embedding.weight, std=recipe.initial_std)
+        else:
+            self.embedding = nn.Linear(features or 1, recipe.width)
+        self.encoder = Encoder(recipe)
+        self.pool = pool
+        self.head = nn.Linear(recipe.width, classes)
+
+    def forward(
+        self, inputs: Tensor, *, lengths: Tensor | None = None, shape: Sequence[int] | None = None
+    ) -> Float[Tensor, "B classes"]:
+        """The logits of the classes.
+
+        Arguments:
+            inputs: token ids [B,T], or real numbers [B,T,features].
+            lengths: [B], how many tokens of each row count, where rows are padded at their end; those beyond are a
+                document of their own, which nothing before them sees.
+            shape: sizes of a grid, as :meth:`Encoder.forward` takes it.
+        """
+        steps = torch.arange(inputs.shape[1], device=inputs.device)
+        reset = None if lengths is None else steps == lengths[:, None]
+        x = self.encoder(self.embedding(inputs), reset=reset, shape=shape)
+        if self.pool == "last":
+            last = steps[-1:] if lengths is None else lengths - 1
+            pooled = x[torch.arange(x.shape[0], device=x.device), last]
+        elif lengths is None:
+            pooled = x.mean(1)
+        else:
+            counted = (steps < lengths[:, None])[..., None]
+            pooled = (x * counted).sum(1) / lengths[:, None]
+        logits: Tensor = self.head(pooled)
+        return logits
