@@ -339,8 +339,9 @@ class CrossMixer:
         "softmax", "softmax: attention to every token; linear: a memory of all tokens, read alike at every step"
     )
     heads: int = option(4, "number of heads", low=1)
-    activation: Activation = option("elu_plus_one", "of e and s where it is linear; their products' sum divides")
-    floor: float = option(1e-6, "that sum is at least this", above=0)
+    activation: Literal["elu_plus_one", "relu", "relu_squared", "square", "exp", "sigmoid"] = option(
+        "elu_plus_one", "of e and s where it is linear: never negative, for the sum of their products divides"
+    )
     bias: bool = option(False, "biases in the projections")
 
 

@@ -42,8 +42,10 @@ __all__ = [
     "activate",
     "bilinear_hold",
     "bounded_below",
+    "complex_expm1",
     "full_precision",
     "legs",
+    "linear",
     "option",
     "options",
     "split_modes",
@@ -77,6 +79,13 @@ def activate(name: Activation, x: Tensor) -> Tensor:
 def widen(x: Tensor) -> Tensor:
     """x in float32 or wider: log-decays add up over thousands of steps, which bfloat16 has no digits for."""
     return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
+def linear(layer: nn.Module, x: Tensor) -> Tensor:
+    """What an ``nn.Linear`` makes of x, with its weights in float32 or wider."""
+    assert isinstance(layer, nn.Linear)
+    bias: Tensor | None = layer.bias
+    return F.linear(x, widen(layer.weight), None if bias is None else widen(bias))
 
 
 def full_precision(like: Tensor) -> AbstractContextManager[object]:
@@ -133,10 +142,12 @@ def zero_order_hold(transition: Transition) -> Tensor | float:
     x = step[0, 0] * rate
     if turn is None:
         return x.expm1() / rate
-    y = step[0, 0] * turn
-    # exp(x + iy) − 1 without the difference of two numbers near one
-    grown = torch.complex(x.expm1() * y.cos() - 2 * (y / 2).sin().square(), x.exp() * y.sin())
-    return grown / torch.complex(rate.expand_as(turn), turn)
+    return complex_expm1(x, step[0, 0] * turn) / torch.complex(rate.expand_as(turn), turn)
+
+
+def complex_expm1(x: Tensor, y: Tensor) -> Tensor:
+    """exp(x + iy) − 1, without the difference of two numbers near one."""
+    return torch.complex(x.expm1() * y.cos() - 2 * (y / 2).sin().square(), x.exp() * y.sin())
 
 
 def bilinear_hold(transition: Transition, s: Tensor) -> Tensor:
@@ -231,6 +242,7 @@ class LayerContext:
         key_size: K, the expand size of a head.
         value_size: V, the value size of a head.
         substeps: micro-steps n of a step: e has n·T of them, and so has what erases or gates it.
+        passes: 2 where what the shrink stage sees as x is what a first pass returns, H · K numbers; else 1.
         shared: parameters shared by all layers, by name; use :meth:`share`.
     """
 
@@ -242,6 +254,7 @@ class LayerContext:
     key_size: int
     value_size: int
     substeps: int = 1
+    passes: int = 1
     shared: dict[str, nn.Parameter] = field(default_factory=dict)
 
     def share(self, name: str, make: Callable[[], nn.Parameter]) -> nn.Parameter:

@@ -75,7 +75,8 @@ def _row(mixer: EOSMixer | SoftmaxMixer | ConvolutionMixer, record: "Recurrence 
 
     if isinstance(mixer, SoftmaxMixer):
         score = "softmax_s" if mixer.score == "softmax" else mixer.score
-        yield "y", Text(f"y_t = Σ_{{s ≤ t}} {score}(q_tᵀ k_s / √d) v_s", style="cyan")
+        seen = "s ≤ t" if mixer.direction == "forward" else "s"
+        yield "y", Text(f"y_t = Σ_{{{seen}}} {score}(q_tᵀ k_s / √d) v_s", style="cyan")
         reach = min((n for n in (mixer.window, mixer.block) if n is not None), default=None)
         yield "memory", Text(f"keys and values of {'all' if reach is None else f'the last {reach}'} tokens")
     elif isinstance(mixer, ConvolutionMixer):
@@ -84,7 +85,8 @@ def _row(mixer: EOSMixer | SoftmaxMixer | ConvolutionMixer, record: "Recurrence 
         yield "i", Text(f"i_t = {gated}{activation}", style="cyan")
         yield "h", _stage("response", mixer.response)
         skipped = " + D ∘ i_t" if mixer.skip else ""
-        yield "y", Text(f"y_t = g_t ∘ (Σ_j h_j ∘ i_{{t−j}}{skipped})", style="cyan")
+        times = f", {mixer.order} times, what comes out taken in again" if mixer.order > 1 else ""
+        yield "y", Text(f"y_t = g_t ∘ (Σ_j h_j ∘ i_{{t−j}}{skipped}){times}", style="cyan")
         lags = "all inputs" if mixer.lags is None else f"the last {mixer.lags - 1} inputs"
         yield "memory", Text(lags if mixer.decoding == "window" else f"{mixer.lags} complex modes a channel")
     elif isinstance(record, Recurrence):
@@ -135,6 +137,11 @@ def _changes(options: Any, told: frozenset[str] = frozenset()) -> Iterator[tuple
     for name, field in option_fields(type(options)).items():
         value = getattr(options, name)
         if name in told or value == field.default:
+            continue
+        if isinstance(value, StageRecipe):
+            yield name, value.name
+            own = registry.stage(name, value.name).load().Options(**value.options)
+            yield from ((f"{name}.{key}", changed) for key, changed in _changes(own))
             continue
         inner = [*_changes(value)] if is_dataclass(value) else []
         if inner:

@@ -186,8 +186,11 @@ def _convolution_cost(
     forward = Work(flops=plan.cost.flops / plan.structure.length, bytes=plan.cost.bytes / plan.structure.length)
     lags, channels = min(mixer.mixer.lags or length, length), mixer.output.in_features
     pasts = sum(tensor.numel() * FLOAT for tensor in mixer.cache(1).tensors())
+    step = Work(flops=2.0 * order * channels * lags, bytes=0)
     if mixer.mixer.decoding == "recurrence":
-        memory, growth = order * channels * 2 * (mixer.mixer.lags or 0) * FLOAT + pasts, 0
+        states = order * channels * 2 * (mixer.mixer.lags or 0)
+        memory, growth = states * FLOAT + pasts, 0
+        step = Work(flops=10.0 * states, bytes=memory)  # turned, decayed, written and read, then written back
     else:
         memory = order * channels * (lags if mixer.mixer.lags is None else lags - 1) * FLOAT + pasts
         growth = order * channels * FLOAT if mixer.mixer.lags is None else 0
@@ -196,7 +199,7 @@ def _convolution_cost(
         record=record,
         plan=plan,
         forward=forward * order,
-        step=Work(flops=2.0 * order * channels * lags, bytes=memory),
+        step=step + Work(flops=0, bytes=memory),
         memory=memory,
         growth=growth,
     )

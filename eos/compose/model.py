@@ -55,10 +55,15 @@ def build(recipe: str | ModelRecipe, overrides: Sequence[str] = (), *, vocabular
 def refuse(recipe: ModelRecipe) -> str | None:
     """Why the stages of a recipe cannot be built together, or None: the one predicate of commands and search."""
     from eos import layer
+    from eos.models.layout import causal_layout
 
     for name, mixer in recipe.mixers.items():
         if reason := layer.refuse(mixer, recipe.width):
             return f"mixers.{name}: {reason}"
+    try:
+        causal_layout(recipe)
+    except CompositionError as error:
+        return str(error)
     return None
 
 

@@ -21,8 +21,9 @@ class Size:
 def resized(model: dict[str, Any], name: str) -> dict[str, Any]:
     """The data of a model recipe in another size.
 
-    A mixer with one head, or with as many as fit, stays as it is; a model without a channel mixer has no hidden width.
-    The bottleneck of an output gate becomes the width of a head.
+    A mixer with one head, or with as many as fit, stays as it is. The hidden width is that of a gated linear unit: a
+    plain two-layer one gets half as much again, which is as many weights, and a model without a channel mixer twice the
+    layers. The bottleneck of an output gate becomes the width of a head.
 
     Raises:
         RecipeError: an unknown size, or a broken recipe of one.
@@ -30,10 +31,11 @@ def resized(model: dict[str, Any], name: str) -> dict[str, Any]:
     path = registry.recipe("size", name)
     size = check(Size, read_recipe(path), source=str(path))
     channel_mixer = dict(model.get("channel_mixer") or {})
-    if channel_mixer.get("name") != "none":
-        channel_mixer["ratio"] = size.hidden / size.width
+    shape = channel_mixer.get("name", "glu")
+    layers = 2 * size.layers if shape == "none" else size.layers
+    channel_mixer["ratio"] = size.hidden / size.width * (1.5 if shape == "mlp" else 1)
     mixers = {each: _with_heads(mixer, size) for each, mixer in model["mixers"].items()}
-    return {**model, "layers": size.layers, "width": size.width, "channel_mixer": channel_mixer, "mixers": mixers}
+    return {**model, "layers": layers, "width": size.width, "channel_mixer": channel_mixer, "mixers": mixers}
 
 
 def _with_heads(mixer: dict[str, Any], size: Size) -> dict[str, Any]:

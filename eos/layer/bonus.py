@@ -35,7 +35,7 @@ class Bonus(nn.Module):
         return y + (share * (s * e * states.i - y)).to(y.dtype)
 
 
-def refuse_bonus(states: States, read: Read) -> None:
+def refuse_bonus(states: States, read: Read, key_size: int) -> None:
     """Refuse a bonus where there is nothing for it to add.
 
     Raises:
@@ -46,6 +46,8 @@ def refuse_bonus(states: States, read: Read) -> None:
         raise CompositionError("bonus=true needs a gate without a V axis")
     if isinstance(states.s, tuple) or states.s.dim() == 5 or states.e.dim() == 5:
         raise CompositionError("bonus=true needs one read and states without a V axis")
+    if {states.e.shape[3], states.s.shape[3]} - {1, key_size}:
+        raise CompositionError(f"bonus=true has weights for K = {key_size} entries, which couple changes")
     averaged = states.transition.stabilise == "sum" and read == "before" and states.e.shape[3] == 1
     if states.transition.log_gate is not None and not averaged:
         raise CompositionError("bonus=true with a log_gate needs K = 1, read=before and a normaliser that sums")

@@ -56,6 +56,8 @@ def make_context(
         raise CompositionError("skip=true with input=ones needs output.mix=true: ones say nothing of x")
     if mixer.substeps > 1 and (mixer.input != "linear" or mixer.stages_read == "input" or mixer.skip or mixer.bonus):
         raise CompositionError("substeps need input=linear and stages_read=layer, and have neither skip nor bonus")
+    if mixer.null_token and mixer.bonus:
+        raise CompositionError("null_token=true has no bonus: the empty token would have to share in it")
     gate = mixer.output.gate
     if gate is not None and gate.inner != "none" and gate.rank is None:
         raise CompositionError("output.gate.inner acts inside a bottleneck: give output.gate.rank")
@@ -113,7 +115,8 @@ class Composition(nn.Module):
         self.oscillation = nn.ModuleList(build_stage("oscillation", recipe, context) for recipe in mixer.oscillation)
         self.first = None if mixer.first_pass is None else FirstPass(mixer.first_pass, context)
         seen = context.width if self.first is None else context.heads * context.key_size
-        self.shrink: AbstractShrink = build_stage("shrink", mixer.shrink, replace(context, width=seen))
+        passes = 1 if self.first is None else 2
+        self.shrink: AbstractShrink = build_stage("shrink", mixer.shrink, replace(context, width=seen, passes=passes))
         self.couple: AbstractCouple | None = (
             None if mixer.couple is None else build_stage("couple", mixer.couple, context)
         )
@@ -128,6 +131,10 @@ class Composition(nn.Module):
             for target in mixer.short_convolution.targets:
                 if features[target]:
                     self.convolutions[target] = CausalConvolution(mixer.short_convolution, features[target])
+            if not self.convolutions:
+                raise CompositionError("short_convolution has nothing to act on: no target is a projection of x")
+            if self.first is not None and "shrink" in self.convolutions:
+                raise CompositionError("with first_pass a short convolution acts on the input: targets=[input]")
 
     def pasts(self, batch: int, *, device: torch.device | None, dtype: torch.dtype | None) -> Pasts:
         """Empty pasts of the short convolutions, of the token shift and of the first pass."""

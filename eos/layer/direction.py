@@ -11,6 +11,7 @@ from torch import Tensor
 from eos import engine
 from eos.errors import CompositionError
 from eos.record import Recurrence, rotate
+from eos.stage import full_precision
 
 
 def ends(reset: Bool[Tensor, "B T"]) -> Bool[Tensor, "B T"]:
@@ -46,7 +47,9 @@ def read_all(record: Recurrence) -> Float[Tensor, "B T H V"]:
     Source: arXiv:2405.21022, section 3.
     """
     if record.reset is not None:
-        raise CompositionError("direction=all reads one memory a row, so documents cannot be packed; take both")
+        raise CompositionError(
+            "direction=all reads one memory a row, so a row holds neither several documents nor padding; take both"
+        )
     sizes, phase = record.sizes, record.transition.phase
     _, memory = engine.scan(record)
     s = record.reads[0].to(memory.value.dtype)
@@ -56,7 +59,8 @@ def read_all(record: Recurrence) -> Float[Tensor, "B T H V"]:
         later = turns.sum(1, keepdim=True) - turns.cumsum(1)
         s = rotate(s, torch.remainder(later, 2 * math.pi).to(s.dtype))
     s = s.expand(sizes["B"], sizes["T"], sizes["H"], -1)
-    return einsum(memory.value, s, "b h k v, b t h k -> b t h v").to(record.expand.dtype)
+    with full_precision(s):
+        return einsum(memory.value, s, "b h k v, b t h k -> b t h v").to(record.expand.dtype)
 
 
 def along_axes(

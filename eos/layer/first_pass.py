@@ -26,6 +26,10 @@ class FirstPass(nn.Module):
         super().__init__()
         if context.groups != context.heads or context.substeps > 1:
             raise CompositionError("a first pass looks slots up head by head: groups must be null and substeps 1")
+        if options.key_size is None and context.width % context.heads:
+            raise CompositionError(
+                f"{context.heads} heads do not divide the width {context.width}; give first_pass.key_size"
+            )
         own = options.key_size or context.width // context.heads
         self.context = replace(context, key_size=own, value_size=context.key_size)
         self.expand: AbstractExpand = build_stage("expand", options.expand, self.context)

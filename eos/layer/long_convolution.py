@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import cast
 
 import torch
@@ -30,6 +30,7 @@ class ConvolutionCache(AbstractCache):
     Arguments:
         seen: how many tokens there were in all.
         responses: of every convolution [V,lags], made once; they say no more than the weights do, and are no state.
+        modes: of every convolution its recurrence without input and memory, likewise.
     """
 
     inputs: list[Tensor]
@@ -37,6 +38,7 @@ class ConvolutionCache(AbstractCache):
     pasts: dict[str, Tensor]
     seen: int = 0
     responses: list[Tensor] = field(default_factory=list)
+    modes: list[Recurrence] = field(default_factory=list)
 
     def tensors(self) -> Iterator[Tensor]:
         yield from self.inputs
@@ -63,6 +65,8 @@ class LongConvolution(AbstractMixer):
         super().__init__()
         if mixer.decoding == "recurrence" and mixer.lags is None:
             raise CompositionError("decoding=recurrence needs lags, the number of its modes")
+        if mixer.decoding == "recurrence" and mixer.direction != "forward":
+            raise CompositionError(f"direction={mixer.direction} cannot decode, so decoding=recurrence means nothing")
         self.mixer = mixer
         channels = round(mixer.value_ratio * width)
         context = LayerContext(
@@ -96,7 +100,7 @@ class LongConvolution(AbstractMixer):
         )
 
     def record(self, x: Float[Tensor, "B T D"]) -> Convolution:
-        """What the engine runs first for x."""
+        """What the engine runs first for x, but for a short convolution and an input gate."""
         value = activate(self.mixer.activation, self.projections[VALUE](x))
         causal = self.mixer.direction == "forward"
         return Convolution(input=value[:, :, None], response=self._response(0, x.shape[1])[None], causal=causal)
@@ -111,13 +115,13 @@ class LongConvolution(AbstractMixer):
             raise CompositionError(f"direction={self.mixer.direction} sees what comes later, and cannot decode")
         if reset is not None:
             raise CompositionError(
-                "a long convolution has no memory to reset, so documents cannot be packed: take a mixer of another "
-                "kind, or text as one piece (task.documents=false)"
+                "a long convolution has no memory to reset, so a row holds neither several documents nor padding: take "
+                "a mixer of another kind, or text as one piece (task.documents=false)"
             )
-        seen = {name: self._projected(name, x, cache) for name in self.projections}
-        z = seen[VALUE]
         if cache is not None:
             self._count(cache, x.shape[1])
+        seen = {name: self._projected(name, x, cache) for name in self.projections}
+        z = seen[VALUE]
         for n in range(self.mixer.order):
             z = z * seen[f"{GATE}_{n}"] if self.mixer.input_gate else z
             y = self._convolved(n, z, cache)
@@ -135,10 +139,13 @@ class LongConvolution(AbstractMixer):
         return activate(self.mixer.activation, z)
 
     def _count(self, cache: ConvolutionCache, length: int) -> None:
-        cache.seen += length
         lags = self.mixer.lags
-        if self.mixer.decoding == "recurrence" and lags is not None and cache.seen > lags:
-            raise RunError(f"decoding=recurrence is exact for lags = {lags} tokens, and these are {cache.seen}")
+        if self.mixer.decoding == "recurrence" and lags is not None and cache.seen + length > lags:
+            raise RunError(
+                f"decoding=recurrence is exact for lags = {lags} tokens, and these are {cache.seen + length}; take "
+                "decoding=window, or more lags"
+            )
+        cache.seen += length
 
     def _response(self, n: int, length: int) -> Tensor:
         """h [V,length], or [V,2 length − 1] from the most negative lag where all are seen; zero after the last lag."""
@@ -177,11 +184,13 @@ class LongConvolution(AbstractMixer):
         return engine.scan(Convolution(input=z[:, :, None], response=response[None], causal=causal))[0][:, :, 0]
 
     def _stepped(self, n: int, z: Tensor, cache: ConvolutionCache) -> Tensor:
-        record = self._recurrence(n, z, cache.memories[n])
+        if len(cache.modes) <= n:
+            cache.modes.append(self._recurrence(n))
+        record = replace(cache.modes[n], input=z[..., None], memory=cache.memories[n])
         y, cache.memories[n] = engine.step(record) if z.shape[1] == 1 else engine.scan(record)
         return cast(Tensor, y)[..., 0].to(z.dtype)
 
-    def _recurrence(self, n: int, z: Tensor, memory: Memory | None) -> Recurrence:
+    def _recurrence(self, n: int) -> Recurrence:
         """The response at lags below N as a state space of N complex modes: every channel is a head of V = 1.
 
         With t_N = −Σ_j t_j the transform β of t_0 … t_N has β_0 = 0; t_j = Σ_m β_m exp(−2πi mj / (N + 1)).
@@ -190,15 +199,14 @@ class LongConvolution(AbstractMixer):
         """
         stage, lags = cast(AbstractResponse, self.responses[n]), self.mixer.lags
         assert lags is not None
-        t: Tensor = stage(torch.arange(lags, device=z.device, dtype=torch.float64))
+        t: Tensor = stage(torch.arange(lags, device=self.output.weight.device, dtype=torch.float64))
         beta = torch.fft.ifft(torch.cat([t, -t.sum(1, keepdim=True)], 1))[:, 1:]
         angles = -2 * math.pi / (lags + 1) * torch.arange(1, lags + 1, device=t.device, dtype=t.dtype)
         decay = stage.log_decay()
         read = torch.cat([torch.ones_like(t[:1]), torch.zeros_like(t[:1])], 1)
         return Recurrence(
-            input=z[..., None],
+            input=None,
             expand=torch.cat([beta.real, beta.imag], 1)[None, None],
             shrink=read[None, None],
             transition=Transition(head=None if decay is None else decay[None, None], phase=angles[None, None, None]),
-            memory=memory,
         )

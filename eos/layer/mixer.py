@@ -22,7 +22,7 @@ class AbstractCache(ABC):
 
 
 class AbstractMixer(nn.Module, ABC):
-    """Mixes tokens causally: y_t depends on x_0 … x_t of its own document alone."""
+    """Mixes tokens: y_t depends on its own document alone, and where its direction is forward on x_0 … x_t of it."""
 
     @abstractmethod
     def forward(

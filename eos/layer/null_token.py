@@ -27,6 +27,8 @@ def with_null_token(
     g = transition.log_gate
     if g is None or transition.stabilise != "sum":
         raise CompositionError("null_token=true needs weights that sum to one: an oscillation with a log_gate")
+    if transition.head is not None or transition.key is not None:
+        raise CompositionError("null_token=true needs weights that do not fade, for the empty token's would too")
     first = torch.zeros(g.shape[1], dtype=torch.bool, device=g.device)
     first[0] = True
     begins = first[None] if begun is None else first[None] & ~begun[:, None]

@@ -40,7 +40,7 @@ def refuse(mixer: EOSMixer | SoftmaxMixer | ConvolutionMixer, width: int) -> str
                 substeps=mixer.substeps,
             )
         if mixer.bonus:
-            refuse_bonus(states, mixer.read)
+            refuse_bonus(states, mixer.read, context.key_size)
     except (CompositionError, RecordError) as error:
         return f"{_stages(mixer)} cannot stand together: {error}"
     if mixer.direction == "all":

@@ -40,7 +40,8 @@ class AttentionCache(AbstractCache):
 class SoftmaxAttention(AbstractMixer):
     """y_t = Σ_{s ≤ t} softmax_s(q_tᵀ k_s / √d) v_s, within a document, a window and a block.
 
-    With score=relu the weights are relu(q_tᵀ k_s / √d). A window or a block of R tokens costs O(T · R).
+    With score=relu the weights are relu(q_tᵀ k_s / √d). A window or a block of R tokens costs O(T · R); with
+    direction=all, where s may be later than t too, it is a mask of T × T.
 
     Arguments:
         mixer: the options.

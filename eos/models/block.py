@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from eos.config import ConvolutionMixer, CrossMixer, ModelRecipe, SoftmaxMixer
+from eos.errors import CompositionError
 from eos.layer import AbstractCache, AbstractMixer, EOSLayer, LongConvolution
 from eos.layer.direction import along_axes
 from eos.layer.norm import make_norm
@@ -88,6 +89,8 @@ class Block(nn.Module):
         z = self.mixer_norm(x)
         if shape is None:
             mixed = self.mixer(z, reset=reset, cache=None if cache is None else cache.mixer)
+        elif self.channel_mixer is not None and self.channel_mixer.shift is not None:
+            raise CompositionError("channel_mixer.token_shift looks at the token before, and a grid has several")
         else:
             mixed = along_axes(self.mixer, z, shape)
         x = x + self.dropout(mixed)

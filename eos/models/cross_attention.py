@@ -10,7 +10,10 @@ from torch.nn import functional as F
 from eos.config import CrossMixer
 from eos.errors import CompositionError
 from eos.layer.projection import output_projection
-from eos.stage import activate, widen
+from eos.stage import activate, full_precision, widen
+
+#: A sum of weights is at least this.
+FLOOR = 1e-6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +48,8 @@ class CrossAttention(nn.Module):
         super().__init__()
         if width % options.heads:
             raise CompositionError(f"heads = {options.heads} do not divide the width {width}")
+        if options.kind == "softmax" and options.activation != "elu_plus_one":
+            raise CompositionError("cross-attention with softmax has no activation: take kind=linear")
         self.options = options
         self.query = nn.Linear(width, width, bias=options.bias)
         self.key = nn.Linear(width, width, bias=options.bias)
@@ -56,10 +61,11 @@ class CrossAttention(nn.Module):
         k, v = (self._heads(projection(encoded)) for projection in (self.key, self.value))
         if self.options.kind == "softmax":
             return Context(keys=k, values=v, seen=None if seen is None else seen[:, None, None])
-        k, v = widen(activate(self.options.activation, k)), widen(v)
-        if seen is not None:
-            k = k * seen[:, None, :, None]
-        return Context(keys=k.sum(2)[..., None], values=einsum(k, v, "b h s k, b h s v -> b h k v"))
+        with full_precision(encoded):
+            k, v = widen(activate(self.options.activation, k)), widen(v)
+            if seen is not None:
+                k = k * seen[:, None, :, None]
+            return Context(keys=k.sum(2)[..., None], values=einsum(k, v, "b h s k, b h s v -> b h k v"))
 
     def forward(self, x: Float[Tensor, "B T D"], context: Context) -> Float[Tensor, "B T D"]:
         """What every token of x reads."""
@@ -67,8 +73,9 @@ class CrossAttention(nn.Module):
         if self.options.kind == "softmax":
             y = F.scaled_dot_product_attention(q, context.keys, context.values, attn_mask=context.seen)
         else:
-            q = widen(activate(self.options.activation, q))
-            y = (q @ context.values / (q @ context.keys).clamp(min=self.options.floor)).to(x.dtype)
+            with full_precision(x):
+                q = widen(activate(self.options.activation, q))
+                y = (q @ context.values / (q @ context.keys).clamp(min=FLOOR)).to(x.dtype)
         output: Tensor = self.output(rearrange(y, "b h t d -> b t (h d)"))
         return output
 

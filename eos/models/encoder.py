@@ -91,14 +91,18 @@ class Classifier(nn.Module):
         super().__init__()
         if (vocabulary is None) == (features is None):
             raise RecipeError("a classifier takes token ids (vocabulary=N) or real numbers (features=N): give one")
+        if features is not None and features < 1:
+            raise RecipeError(f"there must be at least one feature, got {features}")
+        if pool not in ("mean", "last"):
+            raise RecipeError(f"pool must be mean or last, got {pool!r}")
         if classes < 2:
             raise RecipeError(f"there must be at least two classes, got {classes}")
         self.embedding: nn.Module
         if vocabulary is not None:
             self.embedding = nn.Embedding(vocabulary, recipe.width)
             nn.init.normal_(self.embedding.weight, std=recipe.initial_std)
-        else:
-            self.embedding = nn.Linear(features or 1, recipe.width)
+        elif features is not None:
+            self.embedding = nn.Linear(features, recipe.width)
         self.encoder = Encoder(recipe)
         self.pool = pool
         self.head = nn.Linear(recipe.width, classes)
@@ -110,11 +114,13 @@ class Classifier(nn.Module):
 
         Arguments:
             inputs: token ids [B,T], or real numbers [B,T,features].
-            lengths: [B], how many tokens of each row count, where rows are padded at their end; those beyond are a
+            lengths: [B], ≥ 1, how many tokens of each row count, where rows are padded at their end; those beyond are a
                 document of their own, which nothing before them sees.
             shape: sizes of a grid, as :meth:`Encoder.forward` takes it.
         """
         steps = torch.arange(inputs.shape[1], device=inputs.device)
+        if lengths is not None and bool((lengths == inputs.shape[1]).all()):
+            lengths = None  # nothing is padding, so that what cannot tell documents apart need not
         reset = None if lengths is None else steps == lengths[:, None]
         x = self.encoder(self.embedding(inputs), reset=reset, shape=shape)
         if self.pool == "last":

@@ -63,11 +63,16 @@ class EncoderDecoder(nn.Module):
             for layer, name in enumerate(causal_layout(decoder))
         )
         self.norm = make_norm(decoder.norm, decoder.width, decoder.norm_eps)
-        self.head = None if decoder.tied else nn.Linear(decoder.width, vocabulary, bias=False)
+        self.head: nn.Linear | None = None
+        if not decoder.tied:
+            self.head = nn.Linear(decoder.width, vocabulary, bias=False)
+            nn.init.normal_(self.head.weight, std=decoder.initial_std)
 
     def encode(self, source: Int[Tensor, "B S"], *, seen: Bool[Tensor, "B S"] | None = None) -> tuple[Context, ...]:
         """What every layer of the decoder reads; source tokens that are not ``seen`` stand at the end, as padding."""
         reset = None
+        if seen is not None and bool(seen.all()):
+            seen = None  # nothing is padding, so that what cannot tell documents apart need not
         if seen is not None:
             reset = ~seen & F.pad(seen[:, :-1], (1, 0), value=True)
         encoded = self.encoder(self.source(source), reset=reset)
@@ -81,15 +86,16 @@ class EncoderDecoder(nn.Module):
         return DecoderCache(tuple(blocks), contexts)
 
     def forward(
-        self, contexts: tuple[Context, ...], target: Int[Tensor, "B T"], *, cache: DecoderCache | None = None
+        self, target: Int[Tensor, "B T"], context: tuple[Context, ...] | DecoderCache
     ) -> Float[Tensor, "B T vocabulary"]:
         """The logits of the token after each of these.
 
         Arguments:
-            contexts: from :meth:`encode`.
             target: tokens so far; with a cache, those that follow what earlier calls saw.
-            cache: from :meth:`cache`.
+            context: from :meth:`encode`; or from :meth:`cache`, which is moved on.
         """
+        cache = context if isinstance(context, DecoderCache) else None
+        contexts = context.contexts if isinstance(context, DecoderCache) else context
         x = self.dropout(self.target(target))
         for index, block in enumerate(self.blocks):
             x = block(x, cache=None if cache is None else cache.layers[index], context=contexts[index])

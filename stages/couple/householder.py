@@ -5,6 +5,7 @@ Source: arXiv:2307.09270, section 3.3 (the unitary core's P)
 """
 
 import torch
+from einops import repeat
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -23,5 +24,7 @@ class HouseholderCouple(AbstractCouple):
 
     def _reflected(self, x: Tensor) -> Tensor:
         v = F.normalize(self.direction, dim=-1)
+        if x.shape[2] > v.shape[0]:  # a state of every head where the directions are of groups
+            v = repeat(v, "g k -> (g r) k", r=x.shape[2] // v.shape[0])
         v = v if x.dim() == 4 else v[..., None]
         return x - 2 * v * (v * x).sum(3, keepdim=True)

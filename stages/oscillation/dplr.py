@@ -31,6 +31,8 @@ class DPLR(AbstractOscillation):
 
     @classmethod
     def refuse(cls, options: Options, context: LayerContext) -> str | None:
+        if context.substeps > 1:
+            return "it is the same at every step, and has no micro-steps: substeps must be 1"
         odd = context.key_size % 2
         return f"complex entries are pairs: K must be even, got K = {context.key_size}" if odd else None
 

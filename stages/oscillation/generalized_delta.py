@@ -34,6 +34,10 @@ class GeneralizedDelta(AbstractOscillation):
 
     options: Options
 
+    @classmethod
+    def refuse(cls, options: Options, context: LayerContext) -> str | None:
+        return "it erases once a token: substeps must be 1" if context.substeps > 1 else None
+
     def __init__(self, options: Options, context: LayerContext) -> None:
         super().__init__(options, context)
         shape = (context.heads, context.key_size)

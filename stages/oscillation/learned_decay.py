@@ -26,9 +26,14 @@ class LearnedDecay(AbstractOscillation):
         tau: float = option(1.0, "divides the log-decay; larger means slower", above=0, high=64, log=True)
         bias_low: float = option(1.0, "O of the first entry", low=-10, high=10)
         bias_high: float = option(6.0, "O of the last entry", low=-10, high=10)
-        learned: bool = option(True, "false: fixed slopes, the same in every head; tau and biases then mean nothing")
+        learned: bool = option(True, "false: fixed slopes, the same in every head, without tau and biases")
 
     options: Options
+
+    @classmethod
+    def refuse(cls, options: Options, context: LayerContext) -> str | None:
+        plain = cls.Options(over=options.over, learned=False)
+        return None if options.learned or options == plain else "fixed slopes have neither tau nor biases"
 
     def __init__(self, options: Options, context: LayerContext) -> None:
         super().__init__(options, context)

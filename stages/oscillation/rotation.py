@@ -43,6 +43,10 @@ class Rotation(AbstractOscillation):
 
     @classmethod
     def refuse(cls, options: Options, context: LayerContext) -> str | None:
+        if options.over == "value" and (options.form == "cosine" or options.frequencies == "fourier"):
+            return "over=value has pairs of its own: form=rotate and geometric frequencies"
+        if options.frequencies == "fourier" and options.form == "rotate":
+            return "frequencies=fourier needs form=cosine, and couple=fourier, which makes K pairs"
         if options.turned != "all" and (options.learned or options.frequencies == "fourier"):
             return "half of the angles turn (turned=low or high) only where they are geometric and not learned"
         odd = options.form == "rotate" and context.key_size % 2

@@ -9,7 +9,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from eos.stage import AbstractResponse, LayerContext, full_precision, option, options, spread, undecayed
+from eos.stage import AbstractResponse, LayerContext, full_precision, linear, option, options, spread, undecayed, widen
 
 
 class Implicit(AbstractResponse):
@@ -38,17 +38,17 @@ class Implicit(AbstractResponse):
         self.rate = undecayed(spread(fall / 1.5, fall / 0.3, channels))
 
     def forward(self, lags: Tensor) -> Tensor:
-        weight, window = self.first.weight, self.options.length
+        window = self.options.length
         lags = lags[:, None]
         bands = torch.linspace(1e-4, self.options.bands - 1, self.options.bands, dtype=lags.dtype, device=lags.device)
         angle = torch.remainder(2 * math.pi * lags / window * bands, 2 * math.pi)
-        places = torch.cat([lags / (window - 1), angle.cos(), -angle.sin()], -1).to(weight.dtype)
-        with full_precision(weight):
-            z = torch.sin(self.frequency * self.first(places))
+        places = torch.cat([lags / (window - 1), angle.cos(), -angle.sin()], -1)
+        places = places.to(widen(self.first.weight).dtype)
+        with full_precision(lags):
+            z = torch.sin(self.frequency * linear(self.first, places))
             for layer in self.inner:
-                z = torch.sin(self.frequency * layer(z))
-            response: Tensor = self.last(z)
-        return response.mT
+                z = torch.sin(self.frequency * linear(layer, z))
+            return linear(self.last, z).mT
 
     def log_decay(self) -> Tensor | None:
-        return -self.rate.abs() / (self.options.length - 1)
+        return -widen(self.rate).abs() / (self.options.length - 1)

@@ -9,7 +9,7 @@ import math
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from eos.stage import AbstractResponse, LayerContext, full_precision, option, options
+from eos.stage import AbstractResponse, LayerContext, full_precision, linear, option, options, widen
 
 
 class RelativePositions(AbstractResponse):
@@ -33,15 +33,14 @@ class RelativePositions(AbstractResponse):
         self.last = nn.Linear(hidden, channels)
 
     def forward(self, lags: Tensor) -> Tensor:
-        weight = self.first.weight
         # Lags go into the thousands, which bfloat16 cannot tell apart.
-        with full_precision(weight):
-            z: Tensor = self.first(lags[:, None].to(weight.dtype))
+        with full_precision(lags):
+            z = linear(self.first, lags[:, None].to(widen(self.first.weight).dtype))
             for layer in (*self.inner, self.last):
-                z = layer(F.relu(F.rms_norm(z, z.shape[-1:], eps=1e-6)))
+                z = linear(layer, F.relu(F.rms_norm(z, z.shape[-1:], eps=1e-6)))
         return z.mT
 
     def log_decay(self) -> Tensor | None:
         if self.options.decay == 1:
             return None
-        return self.last.weight.new_full((1,), math.log(self.options.decay))
+        return widen(self.last.weight).new_full((1,), math.log(self.options.decay))

@@ -9,7 +9,7 @@ from einops import rearrange, repeat
 from torch import Tensor, nn
 
 from eos.record import Transition
-from eos.stage import AbstractShrink, CompositionError, LayerContext, option, options, split_modes, widen
+from eos.stage import AbstractShrink, CompositionError, LayerContext, complex_expm1, option, options, split_modes, widen
 
 
 class ModesShrink(AbstractShrink):
@@ -43,11 +43,12 @@ class ModesShrink(AbstractShrink):
         return z
 
     def forward(self, z: Tensor, e: Tensor, transition: Transition) -> Tensor:
-        if transition.key is None or transition.phase is None or transition.phase.dim() == 5:
-            raise CompositionError("shrink=modes reads modes that decay and turn: oscillation=modes makes them")
+        key, phase = transition.key, transition.phase
+        if key is None or phase is None or phase.dim() == 5 or transition.head is not None:
+            raise CompositionError("shrink=modes reads modes that decay and turn over K: oscillation=modes makes them")
         q = rearrange(z, "b t (h d) -> b t h d", h=self.context.heads)
-        x = torch.complex(*torch.broadcast_tensors(transition.key, transition.phase))
         c = 2 * repeat(torch.complex(*widen(self.weight).chunk(2, -1)), "h n -> h (n d)", d=self.options.entries)
-        c = c * x.exp().sub(1) / x
+        key, phase = torch.broadcast_tensors(key, phase)
+        c = c * complex_expm1(key, phase) / torch.complex(key, phase)
         q = repeat(q, "b t h d -> b t h (n d)", n=self.context.key_size // (2 * self.options.entries))
         return torch.cat([c.real * q, -c.imag * q], -1)

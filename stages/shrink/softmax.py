@@ -16,8 +16,7 @@ class SoftmaxShrink(AbstractShrink):
 
     @classmethod
     def refuse(cls, options: object, context: LayerContext) -> str | None:
-        wanted = context.groups * context.key_size
-        return None if context.width == wanted else f"it sees H · K = {wanted} numbers of a first_pass, or as wide an x"
+        return "it has no projection, and sees what a first_pass returns: give one" if context.passes == 1 else None
 
     def forward(self, z: Tensor, e: Tensor, transition: Transition) -> Tensor:
         return widen(rearrange(z, "b t (g k) -> b t g k", g=self.context.groups)).softmax(-1)

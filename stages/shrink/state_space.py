@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from eos.record import Transition
-from eos.stage import AbstractShrink, LayerContext, bilinear_hold, widen, zero_order_hold
+from eos.stage import AbstractShrink, CompositionError, LayerContext, bilinear_hold, widen, zero_order_hold
 
 
 class StateSpaceShrink(AbstractShrink):
@@ -16,6 +16,11 @@ class StateSpaceShrink(AbstractShrink):
 
     C starts from N(0, 1), complex where the memory turns.
     """
+
+    @classmethod
+    def refuse(cls, options: AbstractShrink.Options, context: LayerContext) -> str | None:
+        some = context.groups not in (1, context.heads)
+        return "its hold is of every head: groups must be null or 1" if some else None
 
     def __init__(self, options: AbstractShrink.Options, context: LayerContext) -> None:
         super().__init__(options, context)
@@ -28,6 +33,9 @@ class StateSpaceShrink(AbstractShrink):
 
     def forward(self, z: Tensor, e: Tensor, transition: Transition) -> Tensor:
         if transition.erase is not None:
+            constant = transition.erase[0].shape[:2] == (1, 1) and transition.turns and transition.head is None
+            if not constant or self.weight.shape[2] > 1:
+                raise CompositionError("with an erase it reads the bilinear hold of oscillation=dplr alone, at V = 1")
             real, imaginary = (2 * widen(self.weight)).chunk(2, dim=1)
             return bilinear_hold(transition, torch.cat([real, -imaginary], 1)[None, None, ..., 0])
         hold = zero_order_hold(transition)

@@ -63,8 +63,15 @@ def test_parameters_are_those_that_were_published(name: str, size: str) -> None:
 @pytest.mark.parametrize("name", sorted(registry.recipes("model")))
 def test_every_model_comes_in_a_small_size(name: str) -> None:
     recipe = load_model_recipe(name, ["size=small"])
-    assert (recipe.layers, recipe.width) == (4, 128)
+    assert (recipe.layers, recipe.width) == (8 if recipe.channel_mixer.name == "none" else 4, 128)
     assert refuse(recipe) is None
+
+
+@pytest.mark.parametrize("name", ["llama", "linear_attention", "mamba2", "h3", "rwkv6", "mlstm", "deltanet"])
+def test_models_of_a_size_have_about_as_many_weights(name: str) -> None:
+    """Within a factor of their mixers: some have a gate, wider values or fewer projections."""
+    wanted = formula("llama", *SIZES["160m"])
+    assert 0.6 * wanted < weights(name, "160m") < 1.6 * wanted
 
 
 def test_what_follows_a_size_changes_it() -> None:

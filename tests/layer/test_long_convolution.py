@@ -49,11 +49,35 @@ def test_pieces_equal_the_whole(options: dict[str, object], sizes: list[int]) ->
     torch.testing.assert_close(decoded, layer(x), **TOLERANCE)
 
 
+@pytest.mark.parametrize("response", [("relative_positions", NETWORK), ("implicit", {"length": 400})], ids=str)
+def test_responses_of_a_narrow_model_tell_lags_apart(response: tuple[str, dict[str, object]]) -> None:
+    """bfloat16 has no number between 256 and 258."""
+    torch.manual_seed(0)
+    layer = LongConvolution(replace(MIXER, response=response), WIDTH)
+    for parameter in layer.parameters():  # to what both can hold
+        parameter.data = parameter.data.bfloat16().float()
+    wide = layer._response(0, 400)
+    narrow = layer.bfloat16()._response(0, 400)
+    assert narrow.dtype == torch.float32
+    torch.testing.assert_close(narrow, wide, atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize("decoding", ["window", "recurrence"])
+def test_a_narrow_model_decodes(decoding: str) -> None:
+    layer = built(replace(MIXER, lags=LENGTH, decoding=decoding)).bfloat16()
+    x = inputs().bfloat16()
+    cache = layer.cache(ROWS, dtype=x.dtype)
+    decoded = torch.cat([layer(part, cache=cache) for part in x.split(1, 1)], 1)
+    assert (decoded - layer(x)).float().square().mean().sqrt() < 0.02 * layer(x).float().std()
+
+
 def test_a_recurrence_refuses_more_tokens_than_it_is_exact_for() -> None:
     layer = built(replace(MIXER, lags=8, decoding="recurrence"))
     cache = layer.cache(ROWS, dtype=torch.float64)
     layer(inputs()[:, :8], cache=cache)
     with pytest.raises(RunError, match="exact for lags = 8 tokens, and these are 9"):
+        layer(inputs()[:, :1], cache=cache)
+    with pytest.raises(RunError, match="and these are 9; take decoding=window"):  # nothing has moved
         layer(inputs()[:, :1], cache=cache)
 
 
@@ -96,6 +120,7 @@ def test_documents_cannot_be_packed() -> None:
 
 
 def test_a_recurrence_needs_to_know_its_modes() -> None:
-    reason = refuse(replace(MIXER, decoding="recurrence"), WIDTH)
-    assert reason is not None
-    assert "needs lags" in reason
+    for changes, why in (({}, "needs lags"), ({"lags": 8, "direction": "all"}, "cannot decode")):
+        reason = refuse(replace(MIXER, decoding="recurrence", **changes), WIDTH)
+        assert reason is not None
+        assert why in reason

@@ -1,6 +1,6 @@
 import pytest
 
-from eos.config import Denominator, EOSMixer, FirstPass, Output, OutputGate, SoftmaxMixer, TokenShift
+from eos.config import Denominator, EOSMixer, FirstPass, Output, OutputGate, ShortConvolution, SoftmaxMixer, TokenShift
 from eos.errors import CompositionError, RecipeError
 from eos.layer import EOSLayer, refuse
 
@@ -49,7 +49,31 @@ REFUSED = [
     ({"expand": ("learned", {"over": "key_value"}), "couple": "fourier"}, "states without a V axis"),
     ({"shrink": "modes"}, "oscillation=modes makes them"),
     ({"expand": ("modes", {"entries": 3})}, r"d = 3 entries need K = 2 N d, got K = 4"),
-    ({"shrink": "softmax", "key_size": 8}, r"it sees H · K = 32 numbers of a first_pass"),
+    ({"shrink": "softmax"}, "sees what a first_pass returns: give one"),
+    ({"substeps": 2, "oscillation": ["generalized_delta"]}, "substeps must be 1"),
+    ({"substeps": 2, "oscillation": ["dplr"]}, "substeps must be 1"),
+    ({"oscillation": [("rotation", {"form": "cosine"})], "couple": "pad", "bonus": True}, "which couple changes"),
+    ({"groups": 2, "shrink": "state_space"}, "groups must be null or 1"),
+    ({"oscillation": ["dplr"], "shrink": "state_space"}, "oscillation=dplr alone, at V = 1"),
+    ({"oscillation": ["delta"], "shrink": "state_space", "heads": 16}, "oscillation=dplr alone"),
+    ({"oscillation": ["modes", "head_decay"], "expand": "modes", "shrink": "modes"}, "oscillation=modes makes them"),
+    ({"null_token": True, "oscillation": ["additive", "head_decay"]}, "weights that do not fade"),
+    ({"null_token": True, "oscillation": ["additive"], "bonus": True}, "null_token=true has no bonus"),
+    (
+        {"expand": "ones", "shrink": "ones", "input": "layer", "short_convolution": ShortConvolution()},
+        "nothing to act on",
+    ),
+    (
+        {"first_pass": FIRST_PASS, "oscillation": ["key_gate"], "short_convolution": ShortConvolution()},
+        "targets=.input.",
+    ),
+    (
+        {"first_pass": FIRST_PASS, "oscillation": ["key_gate"], "heads": 3, "value_size": 4, "key_size": 4},
+        "do not divide",
+    ),
+    ({"oscillation": [("rotation", {"form": "cosine", "over": "value"})]}, "over=value has pairs of its own"),
+    ({"oscillation": [("rotation", {"frequencies": "fourier"})]}, "frequencies=fourier needs form=cosine"),
+    ({"oscillation": [("learned_decay", {"learned": False, "tau": 4.0})]}, "fixed slopes have neither tau nor biases"),
     ({"first_pass": FIRST_PASS, "oscillation": ["delta"]}, "first_pass needs decays over heads or K"),
     ({"first_pass": FIRST_PASS, "groups": 2}, "groups must be null and substeps 1"),
     ({"oscillation": [("rotation", {"turned": "low", "learned": True})]}, "only where they are geometric"),

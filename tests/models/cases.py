@@ -418,10 +418,10 @@ CASES |= {
             "skip": "skip",
         },
     ),
-    "h3 heads=4": (
+    "h3": (
         "shifted_state_space",
         "main",
-        {},
+        {"heads": 4},
         {
             **QUERY_KEY_VALUE,
             "key_taps": "composition.convolutions.expand.weight",

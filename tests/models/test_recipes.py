@@ -84,7 +84,7 @@ def test_split_equals_continue(model: LanguageModel, tokens: Tensor, sizes: list
 
 @pytest.mark.parametrize("model", sorted({*RECIPES} - {*PACKING}), indirect=True)
 def test_what_cannot_be_packed_says_so(model: LanguageModel, tokens: Tensor) -> None:
-    with pytest.raises(CompositionError, match="documents cannot be packed"):
+    with pytest.raises(CompositionError, match="neither several documents nor padding"):
         model(tokens, reset=begins((0, 5)))
 
 
