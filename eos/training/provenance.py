@@ -44,6 +44,8 @@ def peak_memory(device: torch.device) -> int:
 
 
 def _version(package: str) -> str | None:
+    if package == "torch":
+        return torch.__version__  # with its build, such as +cu130, which a package's metadata may leave out
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
