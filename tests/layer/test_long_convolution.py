@@ -105,10 +105,9 @@ def test_order_counts_convolutions_with_their_gates(order: int) -> None:
     for n in range(order):
         z = z * layer.projections[f"gate_{n}"](x)
         h = layer._response(n, LENGTH)
-        convolved = torch.stack(
-            [sum(h[:, j] * z[:, t - j] for j in range(t + 1)) for t in range(LENGTH)],  # type: ignore[misc]
-            1,
-        )
+        lag = torch.arange(LENGTH)[:, None] - torch.arange(LENGTH)
+        toeplitz = torch.where(lag >= 0, h[:, lag.clamp(min=0)], 0.0)
+        convolved = torch.einsum("vts,bsv->btv", toeplitz, z)
         z = convolved + layer.skips[n] * z
     wanted = layer.output(z * layer.projections["gate"](x))
     torch.testing.assert_close(layer(x), wanted, **TOLERANCE)

@@ -14,7 +14,8 @@ from eos import registry
 from eos.compose import load_model_recipe
 from eos.config import EOSMixer
 from eos.models.block import make_mixer
-from tests.models.cases import CASES, LAYERS
+from tests.models.base_cases import LAYERS
+from tests.models.cases import CASES
 
 NAIVE = Path(__file__).resolve().parent.parent / "naive"
 WIDTH, LENGTH = 32, 21
