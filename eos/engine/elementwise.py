@@ -84,27 +84,35 @@ class _Window:
         """The memory before the first step and after every step [S+1,B,H,K,V]."""
         out = memory.new_empty(self.i.shape[0] + 1, *memory.shape)
         out[0] = memory
-        steps = zip(out.unbind(0)[:-1], out.unbind(0)[1:], self.change, self.e, self.i, strict=True)
-        for m, after, change, e, i in steps:
-            torch.addcmul(m, m, change, out=after)
-            after.addcmul_(e if e.dim() == 4 else e[..., None], i[:, :, None])
+        # Views are made for a window at once: one a step costs as much as a step's own work.
+        m, *later = out.unbind(0)
+        writes = (_over_both(self.e).unbind(0), self.i[..., None, :].unbind(0))
+        for after, change, e, i in zip(later, self.change.unbind(0), *writes, strict=True):
+            torch.addcmul(m, m, change, out=after).addcmul_(e, i)
+            m = after
         return out
 
     def adjoint(self, dys: list[Tensor], dmemory: Tensor) -> Tensor:
         """The gradient of the memory before the first step and after every step [S+1,B,H,K,V]."""
         out = dmemory.new_empty(self.i.shape[0] + 1, *dmemory.shape)
         out[-1] = dmemory
-        for t in reversed(range(self.i.shape[0])):
+        *earlier, after = out.unbind(0)
+        reads = [(_over_both(s).unbind(0), dy[..., None, :].unbind(0)) for s, dy in zip(self.reads, dys, strict=True)]
+        changes = self.change.unbind(0)
+        for t in reversed(range(len(earlier))):
             if not self.before:
-                self._add_reads(out[t + 1], dys, t)
-            torch.addcmul(out[t + 1], out[t + 1], self.change[t], out=out[t])
+                for s, dy in reads:
+                    after.addcmul_(s[t], dy[t])
+            after = torch.addcmul(after, after, changes[t], out=earlier[t])
             if self.before:
-                self._add_reads(out[t], dys, t)
+                for s, dy in reads:
+                    after.addcmul_(s[t], dy[t])
         return out
 
-    def _add_reads(self, adjoint: Tensor, dys: list[Tensor], t: int) -> None:
-        for s, dy in zip(self.reads, dys, strict=True):
-            adjoint.addcmul_(s[t] if s.dim() == 5 else s[t][..., None], dy[t][:, :, None])
+
+def _over_both(x: Tensor) -> Tensor:
+    """[S,B,H,K] or [S,B,H,K,V] → [S,B,H,K,V|1]."""
+    return x if x.dim() == 5 else x[..., None]
 
 
 def _to_steps(x: Tensor) -> Tensor:
