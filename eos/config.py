@@ -191,7 +191,9 @@ class Output:
 
     before_norm: Activation = option("none", "applied to y before its norm")
     norm: Norm = option("rms", "normalisation of y")
+    norm_eps: float = option(1e-6, "added to the mean square", above=0)
     per_head: bool = option(True, "normalise each head by itself, else the whole width")
+    norm_parts: int = option(1, "without per_head: normalise the width in this many parts (rms alone)", low=1)
     gate: OutputGate | None = option(None, "the output gate, or null")
     mix: bool = option(False, "then a plain projection to the width: the C of states that belong to no channel of x")
     activation: Activation = option("none", "applied last, before the output projection")
@@ -361,6 +363,7 @@ class ModelRecipe:
     channel_mixer: ChannelMixer = option(ChannelMixer(), "the feed-forward part of every block")
     norm: Norm = option("rms", "pre-norm of every block and the final norm")
     norm_eps: float = option(1e-6, "added to the mean square", above=0)
+    embedding_norm: bool = option(False, "normalise the embedding before the first block")
     tied: bool = option(True, "the head shares the embedding's weights")
     dropout: float = option(0.0, "on the embedding and on every residual branch", low=0, high=0.99)
     initial_std: float = option(0.02, "standard deviation of the initial weights of embeddings", above=0)

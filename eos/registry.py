@@ -25,7 +25,7 @@ from eos.errors import EOSError, RecipeError, unknown
 E = TypeVar("E")
 
 KINDS = ("expand", "oscillation", "shrink", "couple", "response")
-GROUPS = ("model", "size", "task", "training", "search", "experiment")
+GROUPS = ("model", "size", "task", "training", "search", "experiment", "checkpoint")
 
 _CONTRACTS = {
     "expand": ("eos.stage", "AbstractExpand"),

@@ -94,6 +94,11 @@ def full_precision(like: Tensor) -> AbstractContextManager[object]:
     return nullcontext() if device == "meta" else torch.autocast(device, enabled=False)
 
 
+def unit(x: Tensor, *, dim: int = -1, eps: float = 0.0) -> Tensor:
+    """x / √(|x|² + ε) along an axis; with ε = 0 zero where x is."""
+    return F.normalize(x, dim=dim) if eps == 0 else x * (x.square().sum(dim, keepdim=True) + eps).rsqrt()
+
+
 def spread(low: float, high: float, *shape: int) -> Tensor:
     """Values from low to high, evenly along the last axis of ``shape`` and the same along the others.
 

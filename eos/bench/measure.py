@@ -16,21 +16,34 @@ from eos.errors import EOSError
 _STATUS, _REFERENCES = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
+#: a thing that takes less than this share of the slowest is run this many times a turn
+_SHORT, _REPEATS = 1 / 8, 5
+
+
 def side_by_side(things: Mapping[str, Callable[[], object]], *, rounds: int) -> dict[str, float]:
     """The median seconds of each, measured in turns so that all see the same machine."""
     return {name: statistics.median(seconds) for name, seconds in in_turns(things, rounds=rounds).items()}
 
 
 def in_turns(things: Mapping[str, Callable[[], object]], *, rounds: int) -> dict[str, list[float]]:
-    """The seconds of each in every round; one round first to warm up."""
+    """The seconds of each run of each thing, one round first to warm up.
+
+    A few short runs would all fall into one disturbance that a long one beside them averages out, so what is much
+    shorter than the slowest is run several times a turn.
+    """
+    warm = {name: _seconds(run) for name, run in things.items()}
+    slowest = max(warm.values())
     times: dict[str, list[float]] = {name: [] for name in things}
-    for turn in range(rounds + 1):
+    for _ in range(rounds):
         for name, run in things.items():
-            start = time.perf_counter()
-            run()
-            if turn:
-                times[name].append(time.perf_counter() - start)
+            times[name] += [_seconds(run) for _ in range(_REPEATS if warm[name] < slowest * _SHORT else 1)]
     return times
+
+
+def _seconds(run: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    run()
+    return time.perf_counter() - start
 
 
 def peak_bytes(run: Callable[..., object], *arguments: object) -> int:

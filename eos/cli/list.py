@@ -27,15 +27,18 @@ def _complete_name(ctx: click.Context, param: click.Parameter, incomplete: str) 
         "stages": {name for kind in registry.KINDS for name in registry.stages(kind)},
         "tasks": registry.tasks(),
         "sizes": registry.recipes("size"),
+        "checkpoints": registry.recipes("checkpoint"),
     }
     return sorted(name for name in known[ctx.params["what"]] if name.startswith(incomplete))
 
 
 @click.command("list")
-@click.argument("what", type=click.Choice(["models", "stages", "tasks", "sizes"]))
+@click.argument("what", type=click.Choice(["models", "stages", "tasks", "sizes", "checkpoints"]))
 @click.argument("name", required=False, shell_complete=_complete_name)
 def command(what: str, name: str | None) -> None:
-    """List models, stages, tasks or sizes; with a NAME, that one alone, a stage or task with its options.
+    """List models, stages, tasks, sizes or layouts of public checkpoints.
+
+    With a NAME, that one alone, a stage or task with its options.
 
     \b
     Examples:
@@ -43,7 +46,8 @@ def command(what: str, name: str | None) -> None:
       eos list stages
       eos list stages head_decay
     """
-    {"models": _models, "stages": _stages, "tasks": _tasks, "sizes": _sizes}[what](name)
+    kinds = {"models": _models, "stages": _stages, "tasks": _tasks, "sizes": _sizes, "checkpoints": _checkpoints}
+    kinds[what](name)
 
 
 def _models(name: str | None) -> None:
@@ -62,6 +66,16 @@ def _sizes(name: str | None) -> None:
         what, source = headline(path.read_text(encoding="utf-8"))
         numbers = " ".join(f"{key}={value}" for key, value in read_recipe(path).items())
         rows.append((each, _lines(what, numbers, source)))
+    print_columns(rows)
+
+
+def _checkpoints(name: str | None) -> None:
+    chosen = registry.recipes("checkpoint") if name is None else {name: registry.recipe("checkpoint", name)}
+    rows = []
+    for each, path in chosen.items():
+        what, _ = headline(path.read_text(encoding="utf-8"))
+        data = read_recipe(path)
+        rows.append((each, _lines(what, f"model_type {data['model_type']} → model={data['model']}")))
     print_columns(rows)
 
 

@@ -58,6 +58,8 @@ def make_context(
         raise CompositionError("substeps need input=linear and stages_read=layer, and have neither skip nor bonus")
     if mixer.null_token and mixer.bonus:
         raise CompositionError("null_token=true has no bonus: the empty token would have to share in it")
+    if mixer.output.norm_parts > 1 and (mixer.output.norm != "rms" or mixer.output.per_head):
+        raise CompositionError("output.norm_parts are of a norm of the whole width: norm=rms and per_head=false")
     gate = mixer.output.gate
     if gate is not None and gate.inner != "none" and gate.rank is None:
         raise CompositionError("output.gate.inner acts inside a bottleneck: give output.gate.rank")

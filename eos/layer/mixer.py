@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 
@@ -19,6 +19,17 @@ class AbstractCache(ABC):
     def bytes(self) -> int:
         """How much memory it takes now."""
         return sum(tensor.numel() * tensor.element_size() for tensor in self.tensors())
+
+    def reorder(self, rows: Int[Tensor, " B"]) -> None:
+        """Row b goes on from what row rows[b] has seen; as many rows as there are."""
+        for tensor in self.tensors():
+            take_rows(tensor, rows)
+
+
+def take_rows(tensor: Tensor, rows: Int[Tensor, " B"]) -> None:
+    """Put row rows[b] where row b was; what all rows share stays."""
+    if len(tensor) == len(rows):
+        tensor.copy_(tensor[rows])
 
 
 class AbstractMixer(nn.Module, ABC):

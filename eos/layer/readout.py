@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from eos.config import Output, OutputGate
-from eos.layer.norm import make_norm
+from eos.layer.norm import RMSNormInParts, make_norm
 from eos.layer.projection import output_projection
 from eos.stage import activate
 
@@ -44,7 +44,10 @@ class Readout(nn.Module):
         channels = heads * values
         self.per_head = options.per_head
         self.before_norm = options.before_norm
-        self.norm = make_norm(options.norm, values if options.per_head else channels)
+        if options.norm_parts > 1:
+            self.norm: nn.Module = RMSNormInParts(channels, options.norm_parts, options.norm_eps)
+        else:
+            self.norm = make_norm(options.norm, values if options.per_head else channels, options.norm_eps)
         self.gate = None if options.gate is None else Gate(options.gate, width, channels)
         self.gate_first = options.gate is not None and options.gate.position == "before_norm"
         self.mix = nn.Linear(channels, width, bias=bias) if options.mix else None

@@ -4,13 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from eos.config import ConvolutionMixer, CrossMixer, ModelRecipe, SoftmaxMixer
 from eos.errors import CompositionError
 from eos.layer import AbstractCache, AbstractMixer, EOSLayer, LongConvolution
 from eos.layer.direction import along_axes
+from eos.layer.mixer import take_rows
 from eos.layer.norm import make_norm
 from eos.models.attention import SoftmaxAttention
 from eos.models.channel_mixer import FeedForward
@@ -29,6 +30,12 @@ class BlockCache:
         """How much memory it takes now."""
         own = 0 if self.shifted is None else self.shifted.numel() * self.shifted.element_size()
         return self.mixer.bytes + own
+
+    def reorder(self, rows: Int[Tensor, " B"]) -> None:
+        """Row b goes on from what row rows[b] has seen."""
+        self.mixer.reorder(rows)
+        if self.shifted is not None:
+            take_rows(self.shifted, rows)
 
 
 def make_mixer(

@@ -28,6 +28,7 @@ class Encoder(nn.Module):
         super().__init__()
         self.recipe = recipe
         shared: dict[str, nn.Parameter] = {}
+        self.embedding_norm = make_norm(recipe.norm if recipe.embedding_norm else "none", recipe.width, recipe.norm_eps)
         self.positions = None if recipe.positions is None else make_mixer(recipe, recipe.positions)
         self.dropout = nn.Dropout(recipe.dropout)
         self.blocks = nn.ModuleList(
@@ -55,6 +56,7 @@ class Encoder(nn.Module):
         """
         if reset is not None and shape is not None:
             raise RecipeError("a grid of tokens is one document a row: give reset or shape")
+        x = self.embedding_norm(x)
         if self.positions is not None:
             placed = self.positions(x, reset=reset) if shape is None else along_axes(self.positions, x, shape)
             x = placed.to(x.dtype)

@@ -57,6 +57,9 @@ class EncoderDecoder(nn.Module):
         nn.init.normal_(self.target.weight, std=decoder.initial_std)
         self.encoder = Encoder(encoder)
         shared: dict[str, nn.Parameter] = {}
+        self.embedding_norm = make_norm(
+            decoder.norm if decoder.embedding_norm else "none", decoder.width, decoder.norm_eps
+        )
         self.dropout = nn.Dropout(decoder.dropout)
         self.blocks = nn.ModuleList(
             Block(decoder, name, layer=layer, shared=shared, cross=cross)
@@ -96,7 +99,7 @@ class EncoderDecoder(nn.Module):
         """
         cache = context if isinstance(context, DecoderCache) else None
         contexts = context.contexts if isinstance(context, DecoderCache) else context
-        x = self.dropout(self.target(target))
+        x = self.dropout(self.embedding_norm(self.target(target)))
         for index, block in enumerate(self.blocks):
             x = block(x, cache=None if cache is None else cache.layers[index], context=contexts[index])
         return F.linear(self.norm(x), self.target.weight if self.head is None else self.head.weight)

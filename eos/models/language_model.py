@@ -26,6 +26,13 @@ class Cache:
         """How much memory it takes now."""
         return sum(layer.bytes for layer in self.layers) + (0 if self.positions is None else self.positions.bytes)
 
+    def reorder(self, rows: Int[Tensor, " B"]) -> None:
+        """Row b goes on from what row rows[b] has seen; as many rows as there are."""
+        for layer in self.layers:
+            layer.reorder(rows)
+        if self.positions is not None:
+            self.positions.reorder(rows)
+
 
 class LanguageModel(nn.Module):
     """Embedding, blocks, final norm and head.
@@ -52,6 +59,7 @@ class LanguageModel(nn.Module):
         shared: dict[str, nn.Parameter] = {}
         self.embedding = nn.Embedding(vocabulary, recipe.width)
         nn.init.normal_(self.embedding.weight, std=recipe.initial_std)
+        self.embedding_norm = make_norm(recipe.norm if recipe.embedding_norm else "none", recipe.width, recipe.norm_eps)
         self.positions = None if recipe.positions is None else make_mixer(recipe, recipe.positions)
         self.dropout = nn.Dropout(recipe.dropout)
         self.blocks = nn.ModuleList(Block(recipe, name, layer=layer, shared=shared) for layer, name in enumerate(names))
@@ -82,7 +90,7 @@ class LanguageModel(nn.Module):
             reset: true where a new document begins: nothing before it is seen from there on.
             cache: from :meth:`cache`; the tokens then continue what earlier calls saw. T may be 1 or more.
         """
-        x = self.embedding(tokens)
+        x = self.embedding_norm(self.embedding(tokens))
         if self.positions is not None:
             # the residual stream stays in the embedding's precision, also under autocast
             x = self.positions(x, reset=reset, cache=None if cache is None else cache.positions).to(x.dtype)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import tokenizers
 from jaxtyping import Bool, Int64
 from torch import Tensor
 
@@ -115,6 +116,10 @@ class AbstractTask(ABC):
     @abstractmethod
     def encode(self, text: str) -> list[int]:
         """The token ids of a prompt: at least one."""
+
+    def tokenizer(self) -> tokenizers.Tokenizer | None:
+        """The tokenizer of the task's text for other libraries; None where its tokens are no text."""
+        return None
 
     @abstractmethod
     def decode(self, ids: list[int]) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import tokenizers
 import torch
 
 from eos.config import option, options
@@ -152,6 +153,9 @@ class TextTask(AbstractTask):
         ids = [int(token) for token in tokenizer.encode(text.encode())]
         # Where documents were packed the model has learnt what follows the end-of-text token; alone it starts a text.
         return [tokenizer.end_of_text, *ids] if self._corpus.packed or not ids else ids
+
+    def tokenizer(self) -> tokenizers.Tokenizer:
+        return self._corpus.tokenizer.shared()
 
     def decode(self, ids: list[int]) -> str:
         return self._corpus.tokenizer.decode(ids)

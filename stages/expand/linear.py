@@ -8,9 +8,8 @@ from typing import Literal
 
 from einops import rearrange
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from eos.stage import AbstractExpand, Activation, LayerContext, activate, option, options
+from eos.stage import AbstractExpand, Activation, LayerContext, activate, option, options, unit
 
 
 class LinearExpand(AbstractExpand):
@@ -24,6 +23,7 @@ class LinearExpand(AbstractExpand):
         bias: bool = option(False, "a bias in the projection")
         raised: bool = option(False, "add 1/√K after the activation: no entry of a rectified one is zero")
         normalise: Literal["none", "l2"] = option("none", "l2: divide e by its length, after the activation")
+        eps: float = option(0.0, "added to the squared length that normalise=l2 divides by", low=0, high=1)
         scaled: bool = option(False, "divide e by √K")
 
     options: Options
@@ -47,5 +47,5 @@ class LinearExpand(AbstractExpand):
         if self.options.raised:
             e = e + self.context.key_size**-0.5
         if self.options.normalise == "l2":
-            e = F.normalize(e, dim=-1)
+            e = unit(e, eps=self.options.eps)
         return e * self.context.key_size**-0.5 if self.options.scaled else e

@@ -8,10 +8,9 @@ from typing import Literal
 
 from einops import rearrange
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from eos.record import Transition
-from eos.stage import AbstractShrink, Activation, LayerContext, activate, option, options
+from eos.stage import AbstractShrink, Activation, LayerContext, activate, option, options, unit
 
 
 class LinearShrink(AbstractShrink):
@@ -25,6 +24,7 @@ class LinearShrink(AbstractShrink):
         bias: bool = option(False, "a bias in the projection")
         raised: bool = option(False, "add 1/√K after the activation: no entry of a rectified one is zero")
         normalise: Literal["none", "l2"] = option("none", "l2: divide s by its length, after the activation")
+        eps: float = option(0.0, "added to the squared length that normalise=l2 divides by", low=0, high=1)
         scaled: bool = option(False, "divide s by √K")
 
     options: Options
@@ -48,5 +48,5 @@ class LinearShrink(AbstractShrink):
         if self.options.raised:
             s = s + self.context.key_size**-0.5
         if self.options.normalise == "l2":
-            s = F.normalize(s, dim=-1)
+            s = unit(s, eps=self.options.eps)
         return s * self.context.key_size**-0.5 if self.options.scaled else s

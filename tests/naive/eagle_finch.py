@@ -45,7 +45,7 @@ def mixed(views: dict[str, Tensor], log_decay: Tensor, weights: dict[str, Tensor
         ys.append((r[t][:, :, None] * (s + weights["bonus"][:, :, None] * write)).sum(1))
         s = torch.exp(log_decay[t])[..., None] * s + write
     y = torch.stack(ys)
-    y = (y - y.mean(-1, keepdim=True)) / (y.var(-1, unbiased=False, keepdim=True) + 1e-6).sqrt()
+    y = (y - y.mean(-1, keepdim=True)) / (y.var(-1, unbiased=False, keepdim=True) + 64e-5).sqrt()
     y = (y * weights["norm"] + weights["norm_bias"]).flatten(1)
     gate = views["gate"] @ weights["gate"].T
     return (y * gate * torch.sigmoid(gate)) @ weights["output"].T

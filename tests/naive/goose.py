@@ -36,7 +36,7 @@ def goose(x: Tensor, weights: dict[str, Tensor], *, heads: int) -> Tensor:
         own = (r[t] * weights["bonus"] * k[t]).sum(-1, keepdim=True) * v[t]
         ys.append((s @ r[t][..., None])[..., 0] + own)
     y = torch.stack(ys)
-    y = (y - y.mean(-1, keepdim=True)) / (y.var(-1, unbiased=False, keepdim=True) + 1e-6).sqrt()
+    y = (y - y.mean(-1, keepdim=True)) / (y.var(-1, unbiased=False, keepdim=True) + 64e-5).sqrt()
     y = (y * weights["norm"] + weights["norm_bias"]).flatten(1)
     gate = torch.sigmoid(views["gate"] @ weights["gate_down"].T) @ weights["gate_up"].T
     return (y * gate) @ weights["output"].T

@@ -11,11 +11,13 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import tokenizers
-from tokenizers import models, pre_tokenizers, trainers
+from tokenizers import decoders, models, pre_tokenizers, trainers
 
 from eos.errors import DataError
 
 Ids = npt.NDArray[np.uint32]
+#: How other libraries write the end-of-text token.
+END_OF_TEXT = "<|end_of_text|>"
 _LONE_BYTE = re.compile("([\udc80-\udcff])")
 
 
@@ -68,6 +70,17 @@ class AbstractTokenizer(ABC):
     def to_json(self) -> str:
         """What :func:`from_json` makes the same tokenizer of."""
 
+    @abstractmethod
+    def pairs(self) -> tokenizers.Tokenizer:
+        """A byte-level tokenizer of the tokenizers library with the same ids, but for the end-of-text token."""
+
+    def shared(self) -> tokenizers.Tokenizer:
+        """The same for libraries that read tokenizers' files, with :data:`END_OF_TEXT` as a special token."""
+        tokenizer = self.pairs()
+        tokenizer.decoder = decoders.ByteLevel()
+        tokenizer.add_special_tokens([END_OF_TEXT])
+        return tokenizer
+
     def decode(self, ids: Iterable[int]) -> str:
         """The text of the tokens; bytes that are not UTF-8 (a character cut in two, say) become U+FFFD."""
         return b"".join(self.pieces[i] for i in ids).decode("utf-8", "replace")
@@ -84,6 +97,11 @@ class ByteTokenizer(AbstractTokenizer):
 
     def to_json(self) -> str:
         return json.dumps({"model": {"type": "bytes"}})
+
+    def pairs(self) -> tokenizers.Tokenizer:
+        model = tokenizers.Tokenizer(models.BPE(vocab={sign: byte for byte, sign in enumerate(_signs())}, merges=[]))
+        model.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        return model
 
 
 class PairTokenizer(AbstractTokenizer):
@@ -123,6 +141,9 @@ class PairTokenizer(AbstractTokenizer):
 
     def to_json(self) -> str:
         return str(self._model.to_str())
+
+    def pairs(self) -> tokenizers.Tokenizer:
+        return tokenizers.Tokenizer.from_str(self.to_json())
 
 
 def from_json(text: str, origin: Path) -> AbstractTokenizer:
