@@ -50,6 +50,12 @@ class Chunks:
         """[B,H,N,C,X] → [B,S,H,X]."""
         return x.permute(0, 2, 3, 1, 4).flatten(1, 2)[:, : self.steps]
 
+    def whole(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """A tensor [B,S,H,X] to be written, and its view [B,H,N,C,X] in chunks, where ``x`` is such."""
+        whole = x.new_empty(self.batch, self.count * self.size, self.heads, x.shape[-1])
+        view = whole.view(self.batch, self.count, self.size, self.heads, -1).permute(0, 3, 1, 2, 4)
+        return whole[:, : self.steps], view
+
     def split_decay(self, log_decay: Tensor, *, whole: bool) -> Tensor:
         """A log-decay [1|B,1|S,1|H,X] in chunks [1|B,1|H,1|N,C,X]; shared over time where it is, unless ``whole``."""
         if log_decay.shape[1] == 1 and not whole and self.count * self.size == self.steps:

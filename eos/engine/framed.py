@@ -49,22 +49,27 @@ class Side:
     Arguments:
         rows: E at the steps that a read sees [1|B,1|H,N,C,X]: of the step before, where reads are before.
         columns: E at the steps of the writes [1|B,1|H,N,C,X].
-        log_join: a + a' before every chunk and after the last [1|B,1|H,N+1,X] in float64, with a = 0 outside.
+        anchor: a of every chunk [1|B,1|H,N,X] in float64.
     """
 
     rows: Tensor
     columns: Tensor
-    log_join: Tensor
+    anchor: Tensor
 
     @classmethod
     def of(cls, sums: Tensor, dtype: torch.dtype, *, before: bool) -> "Side":
         """The factors of log-decays summed from the start of their chunk, float64 [1|B,1|H,N,C,X], used up here."""
         anchor = sums[..., -1, :] / 2
-        into, out_of = (functional.pad(anchor, (0, 0, *side)) for side in ((0, 1), (1, 0)))
         start = anchor[..., None, :].neg().exp_()
         columns = torch.mul(sums.exp_(), start, out=sums.new_empty(sums.shape, dtype=dtype))
         rows = torch.cat([start.to(dtype), columns[..., :-1, :]], -2) if before else columns
-        return cls(rows=rows, columns=columns, log_join=into + out_of)
+        return cls(rows=rows, columns=columns, anchor=anchor)
+
+    @property
+    def log_join(self) -> Tensor:
+        """a + a' before every chunk and after the last [1|B,1|H,N+1,X] in float64, with a = 0 outside."""
+        into, out_of = (functional.pad(self.anchor, (0, 0, *side)) for side in ((0, 1), (1, 0)))
+        return into + out_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,10 +173,14 @@ class Frame:
         return out.copy_(view) if side is None else torch.div(view, side.columns, out=out)
 
     def _out_of(self, x: Tensor, side: Side | None) -> Tensor:
-        return self.chunks.join(x if side is None else x.mul_(side.rows))
+        whole, view = self.chunks.whole(x)
+        view.copy_(x) if side is None else torch.mul(x, side.rows, out=view)
+        return whole
 
     def _back(self, x: Tensor, side: Side | None) -> Tensor:
-        return self.chunks.join(x if side is None else x.div_(side.columns))
+        whole, view = self.chunks.whole(x)
+        view.copy_(x) if side is None else torch.div(x, side.columns, out=view)
+        return whole
 
     def _seen(self, rows: Tensor) -> Tensor:
         return rows if self.rest is None else rows * self.rest.right
@@ -186,8 +195,8 @@ class Frame:
 
     def _carried(self, memory: Tensor, writes: Tensor, *, reverse: bool = False) -> tuple[Tensor, Tensor]:
         """m̂ as every chunk finds it, and the last memory, as :func:`eos.engine.chunks.carried` returns them."""
-        if self.key is not None and self.key.log_join.shape[-1] == 1 and self.value is None:
-            return _carried_by_head(memory, writes, self.key.log_join, reverse=reverse)
+        if self.key is not None and self.key.anchor.shape[-1] == 1 and self.value is None:
+            return _carried_by_head(memory, writes, self.key, reverse=reverse)
         totals = None if self.rest is None else self.rest.total
         return carried(memory, writes, totals=totals, joins=self._joins(memory.dtype), reverse=reverse)
 
@@ -222,18 +231,19 @@ def looks(x: Tensor) -> bool:
     return not x.is_cuda
 
 
-def _carried_by_head(memory: Tensor, writes: Tensor, log_join: Tensor, *, reverse: bool) -> tuple[Tensor, Tensor]:
+def _carried_by_head(memory: Tensor, writes: Tensor, side: Side, *, reverse: bool) -> tuple[Tensor, Tensor]:
     """:func:`eos.engine.chunks.carried` for one join a head, as one matrix product over the chunks.
 
     Arguments:
         memory: [B,H,K,V].
         writes: [B,H,N,K,V].
-        log_join: float64 [1|B,1|H,N+1,1].
+        side: of K, with one decay a head.
     """
     batch, heads, count = writes.shape[:3]
+    log_join = side.log_join
     passed = log_join.cumsum(-2)
     # Half a chunk on either side is of the frames, not of the decay: what is negligible lies further down.
-    floor = NEGLIGIBLE[writes.dtype] * math.exp(SPAN)
+    floor = NEGLIGIBLE[writes.dtype] * math.exp(2 * side.anchor.min().item())
     joins = exp_decay((passed - (passed - log_join).mT).to(writes.dtype), floor).tril_().expand(batch, heads, -1, -1)
     # joins[n, m] leads from write m − 1, or from the memory before all, to what chunk n finds; its transpose leads back
     if reverse:
@@ -245,7 +255,8 @@ def _carried_by_head(memory: Tensor, writes: Tensor, log_join: Tensor, *, revers
     flat.baddbmm_(steps.reshape(batch * heads, count, count), writes.view(batch * heads, count, -1))
     after = (out[:, :, end] + writes[:, :, end]).mul_(last[..., None, None])
     tiny = TINY[out.dtype]
-    return functional.hardshrink(out, tiny), functional.hardshrink(after, tiny)
+    # joins that stay far above the smallest numbers leave nothing there to look for
+    return out if floor > 100 * tiny else functional.hardshrink(out, tiny), functional.hardshrink(after, tiny)
 
 
 def _summed(log_decay: Tensor, reset: Tensor | None) -> Tensor:

@@ -98,7 +98,7 @@ class _Windows(torch.autograd.Function):
     def forward(ctx: Any, run: Run, value: Tensor, scale: Tensor | None, *tensors: Tensor) -> Any:
         record = run.record
         sizes, dtype = record.sizes, output_dtype(record)
-        ys = [value.new_empty(sizes["B"], sizes["T"], sizes["H"], sizes["V"], dtype=dtype) for _ in record.reads]
+        whole = [value.new_empty(sizes["B"], sizes["T"], sizes["H"], sizes["V"], dtype=dtype) for _ in record.reads]
         values, scales = [value], [scale]
         traces: list[Tensor] = []
         for start, stop in run.windows():
@@ -109,13 +109,16 @@ class _Windows(torch.autograd.Function):
             value = value.clone() if x.turn is None else turn_memory(value, x.turn)
             values.append(value)
             scales.append(None if x.log_scale is None else x.log_scale.clone())
-            for y, output in zip(ys, outputs, strict=True):
-                y[:, start:stop] = output[:, run.read_steps()]
+            ys = [output[:, run.read_steps()] for output in outputs]
+            if stop - start < sizes["T"]:
+                for y, output in zip(whole, ys, strict=True):
+                    y[:, start:stop] = output
             if run.trace and x.trace is not None:
                 traces.append(x.trace)
         ctx.run = run
         ctx.save_for_backward(*tensors, *values, *(s for s in scales if s is not None))
         trace = torch.cat(traces, 1) if run.trace else None
+        ys = [y.to(dtype).contiguous() for y in ys] if len(run.windows()) == 1 else whole
         return (*ys, values[-1].contiguous(), scales[-1], trace)
 
     @staticmethod
