@@ -15,8 +15,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from eos.engine.sequential import log_decay, next_scale, normalised, phase
-from eos.engine.state import EMPTY_LOG_SCALE
+from eos.engine.normaliser import normalise
+from eos.engine.sequential import log_decay, phase
 from eos.record import LOG_FLOOR, Recurrence, Transition, rotate
 
 
@@ -137,37 +137,16 @@ def _decays(transition: Transition, dtype: torch.dtype) -> tuple[Tensor | None, 
 def _normalise(
     log_o: Tensor | None, transition: Transition, scale: Tensor, window: Recurrence
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The decay and gate of a stabilised log_gate, and M at every micro-step, by a scan that doubles its reach.
-
-    The element of an interval is (its log-decay, its normaliser); (L₂, M₂) ∘ (L₁, M₁) = (L₂ + L₁, grow(L₂ + M₁, M₂)).
-    A reset starts an interval that takes nothing from the left, chosen by select.
-    """
-    n, length = window.substeps, window.sizes["T"] * window.substeps
+    """The decay and gate of a stabilised log_gate, and M at every micro-step."""
     assert transition.log_gate is not None
+    steps = window.sizes["T"] * window.substeps
     log_gate = transition.log_gate.to(scale.dtype)
     log_o = torch.zeros_like(log_gate[:1, :1, :1, :1]) if log_o is None else log_o
-    shape = (window.sizes["B"], length, window.sizes["H"], scale.shape[-1])
-    decay, total = log_o.expand(shape), log_gate.expand(shape)
-    closed = torch.zeros(shape[0], length, dtype=torch.bool, device=scale.device)
+    scale = scale.expand(window.sizes["B"], window.sizes["H"], scale.shape[-1])
+    begins = None
     if window.reset is not None:
-        closed = _scatter(window.reset.expand(shape[0], window.sizes["T"]), n, window.sizes["T"])
-    starts = closed
-    # the memory before the window joins as step 0
-    decay = torch.cat([torch.zeros_like(decay[:, :1]), decay], 1)
-    total = torch.cat([scale.expand(shape[0], shape[2], shape[3])[:, None], total], 1)
-    closed = torch.cat([torch.zeros_like(closed[:, :1]), closed], 1)
-    reach = 1
-    while reach <= length:
-        carried, grown = next_scale(decay[:, reach:], total[:, reach:], total[:, :-reach], transition.stabilise)
-        shut = closed[:, reach:, None, None]
-        total = torch.cat([total[:, :reach], torch.where(shut, total[:, reach:], grown)], 1)
-        decay = torch.cat([decay[:, :reach], decay[:, reach:] + decay[:, :-reach]], 1)
-        closed = torch.cat([closed[:, :reach], closed[:, reach:] | closed[:, :-reach]], 1)
-        reach *= 2
-    previous = torch.where(starts[..., None, None], EMPTY_LOG_SCALE, total[:, :-1])
-    carried, _ = next_scale(log_o, log_gate, previous, transition.stabilise)
-    log_o, gate = normalised(carried, log_gate, transition.stabilise)
-    return log_o.clamp(min=LOG_FLOOR), gate, total[:, 1:]
+        begins = _scatter(window.reset.expand(scale.shape[0], window.sizes["T"]), window.substeps, window.sizes["T"])
+    return normalise(log_o, log_gate, scale, begins, transition.stabilise, steps=steps)
 
 
 def _ones(window: Recurrence, dtype: torch.dtype) -> Tensor:
