@@ -261,6 +261,17 @@ class EOSMixer:
         "forward",
         "forward: the past alone; both: plus a pass from the end; all: every token reads the memory of all tokens",
     )
+    grid: Literal["axes", "places"] = option(
+        "axes",
+        "tokens of a grid: axes: mixed along every axis, the results summed; places: in one pass over all of them, "
+        "with rotations by the place of each",
+    )
+    neighbours: int | None = option(
+        None,
+        "with direction=all: along every axis, one in this many entries of e and of i comes from the next token, and "
+        "one from the token before",
+        low=2,
+    )
     bias: bool = option(False, "biases in the projections of i and of the output")
 
 

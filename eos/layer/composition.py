@@ -1,6 +1,6 @@
 """From x to what the engine runs: the projection of i, the stages, and the short convolutions between."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import torch
@@ -14,6 +14,7 @@ from eos.layer.build import build_stage
 from eos.layer.convolution import CausalConvolution
 from eos.layer.denominator import States, with_ones
 from eos.layer.first_pass import FirstPass
+from eos.layer.grid import by_place, from_neighbours
 from eos.layer.microsteps import MicrostepsExpand
 from eos.layer.null_token import with_null_token
 from eos.layer.token_shift import Shift, previous
@@ -58,6 +59,10 @@ def make_context(
         raise CompositionError("substeps need input=linear and stages_read=layer, and have neither skip nor bonus")
     if mixer.null_token and mixer.bonus:
         raise CompositionError("null_token=true has no bonus: the empty token would have to share in it")
+    if mixer.grid == "places" and (mixer.token_shift is not None or mixer.short_convolution is not None):
+        raise CompositionError("grid=places has no token_shift and no short_convolution: a token has several before it")
+    if mixer.neighbours is not None and (mixer.direction != "all" or mixer.input == "ones"):
+        raise CompositionError("neighbours are of layers that see them (direction=all), and of an input that differs")
     if mixer.output.norm_parts > 1 and (mixer.output.norm != "rms" or mixer.output.per_head):
         raise CompositionError("output.norm_parts are of a norm of the whole width: norm=rms and per_head=false")
     gate = mixer.output.gate
@@ -153,9 +158,17 @@ class Composition(nn.Module):
         return pasts
 
     def forward(
-        self, x: Float[Tensor, "B T D"], *, reset: Bool[Tensor, "B T"] | None, pasts: Pasts | None
+        self,
+        x: Float[Tensor, "B T D"],
+        *,
+        reset: Bool[Tensor, "B T"] | None,
+        pasts: Pasts | None,
+        shape: Sequence[int] | None = None,
     ) -> tuple[States, Float[Tensor, "B T D"]]:
-        """What the engine runs, and what the output gate sees; ``pasts`` is moved on in place."""
+        """What the engine runs, and what the output gate sees; ``pasts`` is moved on in place.
+
+        With the shape of a grid, x holds its tokens, the last axis the fastest.
+        """
         held: Pasts = {} if pasts is None else pasts
 
         def convolve(target: str, z: Tensor) -> Tensor:
@@ -183,6 +196,10 @@ class Composition(nn.Module):
         if self.first is not None:
             record = self.first.record(seen["shrink"], e, transition, reset=reset, memory=held.get(FIRST))
             seen["shrink"], held[FIRST] = self.first(record)
+        if shape is not None:
+            transition = by_place(transition, shape)
+        if self.mixer.neighbours is not None:
+            i, e = (from_neighbours(z, shape or x.shape[1:2], self.mixer.neighbours) for z in (i, e))
         s = self.shrink(convolve("shrink", self.shrink.project(seen["shrink"])), e, transition)
         if self.couple is not None:
             if isinstance(s, tuple):

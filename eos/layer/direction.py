@@ -63,6 +63,18 @@ def read_all(record: Recurrence) -> Float[Tensor, "B T H V"]:
         return einsum(memory.value, s, "b h k v, b t h k -> b t h v").to(record.expand.dtype)
 
 
+def check_grid(x: Float[Tensor, "B T D"], shape: Sequence[int]) -> None:
+    """Refuse a shape that has not as many places as x has tokens.
+
+    Raises:
+        CompositionError: it has not.
+    """
+    if math.prod(shape) != x.shape[1]:
+        raise CompositionError(
+            f"a grid of {' × '.join(map(str, shape))} has {math.prod(shape)} tokens, not {x.shape[1]}"
+        )
+
+
 def along_axes(
     mix: Callable[[Tensor], Tensor], x: Float[Tensor, "B T D"], shape: Sequence[int]
 ) -> Float[Tensor, "B T D"]:
@@ -78,10 +90,7 @@ def along_axes(
 
     Source: arXiv:2311.04823, section 3.4; arXiv:2305.04749, section 3.4.
     """
-    if math.prod(shape) != x.shape[1]:
-        raise CompositionError(
-            f"a grid of {' × '.join(map(str, shape))} has {math.prod(shape)} tokens, not {x.shape[1]}"
-        )
+    check_grid(x, shape)
     grid = x.unflatten(1, tuple(shape))
     total = torch.zeros_like(grid)
     for axis in range(1, grid.dim() - 1):

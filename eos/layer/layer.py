@@ -1,6 +1,6 @@
 """The EOS layer."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -14,7 +14,7 @@ from eos.errors import CompositionError
 from eos.layer.bonus import Bonus
 from eos.layer.composition import Composition, Pasts, make_context
 from eos.layer.denominator import States, divide
-from eos.layer.direction import ends, read_all
+from eos.layer.direction import check_grid, ends, read_all
 from eos.layer.mixer import AbstractCache, AbstractMixer
 from eos.layer.readout import Readout
 from eos.layer.refuse import refuse
@@ -87,15 +87,25 @@ class EOSLayer(AbstractMixer):
         return self._recurrence(states, reset, None)
 
     def forward(
-        self, x: Float[Tensor, "B T D"], *, reset: Bool[Tensor, "B T"] | None = None, cache: AbstractCache | None = None
+        self,
+        x: Float[Tensor, "B T D"],
+        *,
+        reset: Bool[Tensor, "B T"] | None = None,
+        cache: AbstractCache | None = None,
+        shape: Sequence[int] | None = None,
     ) -> Float[Tensor, "B T D"]:
-        """Mix x; with a cache, continue what earlier calls saw and move the cache on."""
+        """Mix x; with a cache, continue what earlier calls saw and move the cache on.
+
+        With the shape of a grid, x holds its tokens, the last axis the fastest, and is mixed in one pass (grid=places).
+        """
         if cache is not None and not isinstance(cache, EOSCache):
             raise TypeError(f"an EOS layer takes the cache of its own cache(), got {type(cache).__name__}")
         if cache is not None and self.mixer.direction != "forward":
             raise CompositionError(f"direction={self.mixer.direction} sees what comes later, and cannot decode")
-        states, gating = self.composition(x, reset=reset, pasts=None if cache is None else cache.pasts)
-        y = self._read(x, states, reset, cache)
+        if shape is not None:
+            check_grid(x, shape)
+        states, gating = self.composition(x, reset=reset, pasts=None if cache is None else cache.pasts, shape=shape)
+        y = self._read(x, states, reset, cache, shape)
         # under autocast y comes in bfloat16, the norm's weights in float32
         y = y.to(self.readout.output.weight.dtype)
         if self.skip is None:
@@ -118,7 +128,9 @@ class EOSLayer(AbstractMixer):
             substeps=self.mixer.substeps,
         )
 
-    def _read(self, x: Tensor, states: States, reset: Tensor | None, cache: EOSCache | None) -> Tensor:
+    def _read(
+        self, x: Tensor, states: States, reset: Tensor | None, cache: EOSCache | None, shape: Sequence[int] | None
+    ) -> Tensor:
         """y: from one or both sides or from all at once, and divided by its denominator where there is one."""
         denominator, scales = self.mixer.denominator, None
         match self.mixer.direction:
@@ -127,7 +139,7 @@ class EOSLayer(AbstractMixer):
             case "both":
                 y, _ = self._pass(states, reset, None)
                 turned = None if reset is None else ends(reset).flip(1)
-                backwards, _ = self.composition(x.flip(1), reset=turned, pasts=None)
+                backwards, _ = self.composition(x.flip(1), reset=turned, pasts=None, shape=shape)
                 y = y + self._pass(backwards, turned, None)[0].flip(1)
             case "all":
                 y = read_all(self._recurrence(states, reset, None))

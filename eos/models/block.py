@@ -98,6 +98,8 @@ class Block(nn.Module):
             mixed = self.mixer(z, reset=reset, cache=None if cache is None else cache.mixer)
         elif self.channel_mixer is not None and self.channel_mixer.shift is not None:
             raise CompositionError("channel_mixer.token_shift looks at the token before, and a grid has several")
+        elif isinstance(self.mixer, EOSLayer) and self.mixer.mixer.grid == "places":
+            mixed = self.mixer(z, shape=shape)
         else:
             mixed = along_axes(self.mixer, z, shape)
         x = x + self.dropout(mixed)
