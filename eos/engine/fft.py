@@ -2,22 +2,21 @@
 
     y_t = Σ_j response_j ∘ i_{t−j},    response_j = Σ_k s_k ∘ o_k^j R(j·phase) e_k
 
-The response of a recurrence and the memory it ends with are made a window of lags at a time, each recomputed in the
-backward pass, so no [T,H,K,V] tensor is held. With an erase Ψ is no diagonal: lags j = g·n + r are then taken apart,
-response_j = (Ψ^{gn}ᵀ s)ᵀ (Ψ^r e), so that O(√T) vectors and log T squares of a K × K matrix make all of them.
+With Ψ what a step does to the memory, lags j = g·n + r are taken apart, response_j = (Ψ^{gn}ᵀ s)ᵀ (Ψ^r e), so that
+O(√T) powers make all of them by matrix products, and no [T,H,K,V] tensor is held. The last memory comes the same way.
+With an erase Ψ is no diagonal: log T squares of a K × K matrix make its powers.
 """
+
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from torch.utils.checkpoint import checkpoint
 
-from eos.engine.sequential import log_decay, phase, turn_memory
+from eos.engine.chunks import TINY
+from eos.engine.sequential import log_decay, phase
 from eos.engine.state import output_dtype, state_dtype
-from eos.record import LOG_FLOOR, Convolution, Memory, Recurrence
-
-#: Lags made at once.
-LAGS = 64
+from eos.record import LOG_FLOOR, Convolution, Memory, Recurrence, rotate
 
 
 def convolve(record: Convolution) -> Tensor:
@@ -54,98 +53,103 @@ def run_invariant(record: Recurrence) -> tuple[tuple[Tensor, ...], Memory]:
 
 def _diagonal(record: Recurrence, i: Tensor, reads: list[Tensor]) -> tuple[list[Tensor], Tensor]:
     """The response of every read [T,H,V|1] and the last memory [B,H,K,V], where Ψ decays and turns."""
-    powers, length = _Powers(record), i.shape[1]
-    responses: list[list[Tensor]] = [[] for _ in reads]
-    memory = i.new_zeros(i.shape[0], i.shape[2], record.sizes["K"], i.shape[3])
-    for start in range(0, length, LAGS):
-        stop = min(start + LAGS, length)
-        for s, response in zip(reads, responses, strict=True):
-            response.append(checkpoint(_contract, powers, start, stop, s, use_reentrant=False))
-        window = i[:, length - stop : length - start].flip(1)
-        memory = memory + checkpoint(_write, powers, start, stop, window, use_reentrant=False)
-    return [torch.cat(response) for response in responses], memory
+    psi, cut = _Diagonal(record, i.dtype), _Cut.of(i.shape[1])
+    near = psi(psi.e[None], range(cut.inner))
+    jumps = [psi(s[None], cut.far, transposed=True) for s in reads]
+    memory = psi(cut.written(near, i), cut.far).sum(0)
+    return [cut.response(far, near) for far in jumps], memory
 
 
 def _dense(record: Recurrence, i: Tensor, reads: list[Tensor]) -> tuple[list[Tensor], Tensor]:
     """The same where Ψ also erases, with powers in float64: squares of a matrix that is not normal lose digits."""
-    batch, length, heads, value = i.shape
-    key = record.sizes["K"]
-    e = _Powers(record).e.double()  # [H,K,V|1]
-    inner = 1 << (length.bit_length() + 1) // 2
-    outer = -(-length // inner)
-    near, far = _krylov(_operator(record), e, inner)  # Ψ^r e [n,H,K,V|1] and Ψ^n
+    key, cut = record.sizes["K"], _Cut.of(i.shape[1])
+    psi = _Diagonal(record, torch.float64)
+    near, far = _krylov(psi.erasing(record), psi.e, cut.inner)  # Ψ^r e [n,H,K,V|1] and Ψ^n
     responses = []
     for s in reads:
-        jumps, _ = _krylov(far.mT, s.double().expand(heads, key, -1), outer)
-        both = torch.einsum(
-            "ghkv,rhkv->grhv", *(x.expand(-1, -1, -1, max(s.shape[-1], e.shape[-1])) for x in (jumps, near))
-        )
-        responses.append(both.flatten(0, 1)[:length].to(i.dtype))
-    late = F.pad(i.flip(1).double(), (0, 0, 0, 0, 0, outer * inner - length)).unflatten(1, (outer, inner))
-    written = torch.einsum("rhkv,bgrhv->gbhkv", near.expand(-1, -1, -1, value), late)
-    memory = written.new_zeros(batch, heads, key, value)
-    for piece in written.flip(0):
-        memory = far @ memory + piece
-    return responses, memory.to(i.dtype)
+        jumps, _ = _krylov(far.mT, s.double().expand(i.shape[2], key, -1), cut.outer)
+        responses.append(cut.response(jumps, near).to(i.dtype))
+    written = cut.written(near, i.double()).movedim(1, -1)  # [g,H,K,V,B]
+    memory = torch.zeros_like(written[0]).flatten(-2)
+    for piece in written.flatten(-2).flip(0):
+        memory = torch.baddbmm(piece, far, memory)
+    return responses, memory.unflatten(-1, (i.shape[3], -1)).movedim(-1, 0).to(i.dtype)
 
 
-def _operator(record: Recurrence) -> Tensor:
-    """Ψ [H,K,K] in float64, what one step does to the memory."""
-    transition, heads, key = record.transition, record.sizes["H"], record.sizes["K"]
-    psi = torch.eye(key, dtype=torch.float64, device=record.expand.device).expand(1, heads, key, key)
-    angle, decay = phase(transition, torch.float64), log_decay(transition, key, torch.float64)
-    if angle is not None:
-        psi = turn_memory(psi, angle[:, 0])
-    if decay is not None:
-        decay = decay[:, 0].clamp(min=LOG_FLOOR).exp()
-        psi = psi * (torch.cat([decay, decay], 2) if 2 * decay.shape[2] == key else decay)
-    assert transition.erase is not None
-    a, b = (x[:, 0].double().expand(1, heads, key) for x in transition.erase)
-    return (psi + a[..., :, None] * b[..., None, :])[0]
+@dataclass(frozen=True, kw_only=True)
+class _Cut:
+    """Lags j = g·n + r: ``inner`` is n, a power of two near √T, and ``outer`` how many g there are."""
+
+    length: int
+    inner: int
+    outer: int
+
+    @classmethod
+    def of(cls, length: int) -> "_Cut":
+        inner = 1 << (length.bit_length() + 1) // 2
+        return cls(length=length, inner=inner, outer=-(-length // inner))
+
+    @property
+    def far(self) -> range:
+        """The lags g·n."""
+        return range(0, self.outer * self.inner, self.inner)
+
+    def response(self, jumps: Tensor, near: Tensor) -> Tensor:
+        """(Ψ^{gn}ᵀ s)ᵀ (Ψ^r e) at every lag [T,H,V|1], of [g,H,K,V|1] and [n,H,K,V|1]."""
+        value = max(jumps.shape[-1], near.shape[-1])
+        far, here = (x.expand(-1, -1, -1, value) for x in (jumps, near))
+        return torch.einsum("ghkv,rhkv->grhv", far, here).flatten(0, 1)[: self.length]
+
+    def written(self, near: Tensor, i: Tensor) -> Tensor:
+        """Σ_r (Ψ^r e) i_{T−1−gn−r} [g,B,H,K,V]: the last memory but for the factors Ψ^{gn}."""
+        late = F.pad(i.flip(1), (0, 0, 0, 0, 0, self.outer * self.inner - self.length))
+        late = late.unflatten(1, (self.outer, self.inner))
+        return torch.einsum("rhkv,bgrhv->gbhkv", near.expand(-1, -1, -1, i.shape[-1]), late)
 
 
 def _krylov(psi: Tensor, x: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """Ψ^j x for 0 ≤ j < count as [count,H,K,V], and Ψ to the least power of two that is not below count."""
-    found = x[None]
-    while found.shape[0] < count:
-        found = torch.cat([found, psi @ found])
+    found = x  # the columns of all j side by side, which one product takes on
+    while found.shape[-1] < count * x.shape[-1]:
+        found = torch.cat([found, psi @ found], -1)
         psi = psi @ psi
-    return found[:count], psi
+    return found.unflatten(-1, (-1, x.shape[-1])).movedim(-2, 0)[:count], psi
 
 
-class _Powers:
-    """o^j R(j·phase) e, the memory j steps after a unit input."""
+class _Diagonal:
+    """e [H,K,V|1], and what a step does to the memory but for an erase: decays [H,K,V|1] and turns [H,K/2,V|1]."""
 
-    def __init__(self, record: Recurrence) -> None:
-        dtype, transition, key = state_dtype(record), record.transition, record.sizes["K"]
+    def __init__(self, record: Recurrence, dtype: torch.dtype) -> None:
+        transition, heads, key = record.transition, record.sizes["H"], record.sizes["K"]
+        e = _full(record.expand[0, 0].to(dtype), heads)
+        e = e if transition.gate is None else e * transition.gate[0, 0].to(dtype)
+        self.e = e.expand(heads, key, -1)
         decay, angle = log_decay(transition, key, dtype), phase(transition, dtype)
-        e = _full(record.expand[0, 0].to(dtype), record.sizes["H"])
-        self.e = e if transition.gate is None else e * transition.gate[0, 0].to(dtype)
-        self.e = self.e.expand(record.sizes["H"], key, -1)
         self.decay: Tensor | None = None
         if decay is not None:
             decay = decay[0, 0].clamp(min=LOG_FLOOR)
             self.decay = torch.cat([decay, decay], 1) if 2 * decay.shape[1] == key else decay
         self.angle = None if angle is None else (angle if angle.dim() == 5 else angle[..., None])[0, 0]
 
-    def __call__(self, start: int, stop: int) -> Tensor:
-        """[stop − start, H, K, V|1]."""
-        lags = torch.arange(start, stop, device=self.e.device).view(-1, 1, 1, 1)
-        out = self.e[None].expand(stop - start, -1, -1, -1)
+    def __call__(self, x: Tensor, lags: range, *, transposed: bool = False) -> Tensor:
+        """Ψ^j x for every lag j [J,…,H,K,V], of x [J|1,…,H,K,V|1]."""
+        steps = torch.tensor(lags, device=x.device).view(-1, *[1] * (x.dim() - 1))
+        x = x.expand(len(lags), *x.shape[1:])
         if self.angle is not None:
-            turns = torch.remainder(lags.double() * self.angle.double(), 2 * torch.pi)
-            out = turn_memory(out, turns.to(self.e.dtype))
+            turns = torch.remainder(steps.double() * self.angle.double(), 2 * torch.pi).to(x.dtype)
+            x = rotate(x.mT, (-turns if transposed else turns).mT).mT
         if self.decay is not None:
-            out = out * (lags * self.decay).clamp(min=LOG_FLOOR).exp()
-        return out
+            # what is tiny is zero: numbers below the normal ones would make products slow
+            x = x * F.threshold((steps * self.decay).clamp(min=LOG_FLOOR).exp(), TINY[x.dtype], 0.0)
+        return x
 
-
-def _contract(powers: _Powers, start: int, stop: int, s: Tensor) -> Tensor:
-    return (powers(start, stop) * s).sum(2)
-
-
-def _write(powers: _Powers, start: int, stop: int, window: Tensor) -> Tensor:
-    return torch.einsum("jhkv,bjhv->bhkv", powers(start, stop).expand(-1, -1, -1, window.shape[-1]), window)
+    def erasing(self, record: Recurrence) -> Tensor:
+        """Ψ [H,K,K], with the erase."""
+        heads, key = self.e.shape[:2]
+        psi = self(torch.eye(key, dtype=self.e.dtype, device=self.e.device).expand(1, heads, key, key), range(1, 2))
+        assert record.transition.erase is not None
+        a, b = (x[:, 0].to(psi.dtype).expand(1, heads, key) for x in record.transition.erase)
+        return (psi + a[..., :, None] * b[..., None, :])[0]
 
 
 def _full(x: Tensor, heads: int) -> Tensor:

@@ -219,13 +219,15 @@ def _cost_delta(s: Structure) -> Cost:
 
 def _cost_fft(s: Structure) -> Cost:
     transforms = 3 * 5 * s.batch * s.heads * s.value * 2 * s.length * s.length.bit_length()
-    response = 0 if "response" in s.parts else s.length * s.heads * s.key * s.value
+    if "response" in s.parts:
+        return _cost(s, flops=transforms, floats=transforms / 2, launches=20)
+    # a power of the step for about √T lags near and as many far, and every lag and the last memory from them
+    powers = 2 * s.length**0.5 * s.heads * s.key * s.value
+    flops = transforms + 2 * s.length * s.heads * s.key * s.value * (s.reads + s.batch)
     if "erase" in s.parts:
-        squares = 2 * s.heads * s.key**3 * s.length.bit_length()
-        flops = transforms + squares + 2 * response * (s.reads + s.batch)
-        return _cost(s, flops=flops, floats=transforms / 2, launches=20 + 10 * s.length.bit_length())
-    flops = transforms + response * (6 + 2 * s.batch)
-    return _cost(s, flops=flops, floats=transforms / 2 + 8 * response, launches=20 + 20 * max(1.0, s.length / 64))
+        flops += 2 * s.heads * s.key**3 * s.length.bit_length()
+        return _cost(s, flops=flops, floats=transforms / 2 + 4 * powers, launches=20 + 10 * s.length.bit_length())
+    return _cost(s, flops=flops, floats=transforms / 2 + 12 * powers, launches=60)
 
 
 def _windows(s: Structure, algorithm: str) -> float:
