@@ -7,7 +7,7 @@ from eos.bench.check import Check
 from eos.bench.lengths import training_step
 from eos.bench.measure import side_by_side
 from eos.compose import load_model_recipe
-from eos.compose.cost import ModelCost, cost_of
+from eos.compose.cost import PASSES, ModelCost, cost_of
 from eos.engine.plan import SPEEDS
 
 TOKENS, LENGTH, ROUNDS = 4096, 1024, 3
@@ -40,9 +40,11 @@ def checks() -> Iterator[Check]:
 
 
 def predicted(cost: ModelCost) -> float:
-    """Seconds of a step by the cost model's operations and bytes."""
-    matrix, stream, _ = SPEEDS["cpu"]
-    return TOKENS * (cost.training.flops / matrix + cost.training.bytes / stream)
+    """Seconds of a step by the cost model's operations, bytes and launches of algorithms."""
+    matrix, stream, launch = SPEEDS["cpu"]
+    planned = [(mixer.plan.cost.launches, len(mixer.layers) or 1) for mixer in cost.mixers.values() if mixer.plan]
+    launches = PASSES * sum(each * layers for each, layers in planned)
+    return TOKENS * (cost.training.flops / matrix + cost.training.bytes / stream) + launches * launch
 
 
 def algorithm_of(cost: ModelCost) -> str:

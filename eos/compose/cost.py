@@ -16,9 +16,12 @@ from eos.engine import Plan
 from eos.engine.plan import plan_structure
 from eos.engine.structure import structure_of
 from eos.layer import AbstractMixer, EOSLayer, LongConvolution
+from eos.layer.convolution import CausalConvolution
+from eos.layer.readout import Readout
 from eos.models import LanguageModel
 from eos.models.attention import SoftmaxAttention
 from eos.models.block import Block
+from eos.models.channel_mixer import FeedForward
 from eos.models.layout import resolve_layout
 from eos.record import Convolution, Recurrence
 
@@ -114,7 +117,8 @@ def cost_of(recipe: ModelRecipe, *, vocabulary: int = 256, length: int = 2048, d
     met = parameters - (0 if recipe.tied else model.embedding.weight.numel())
     linear = [module for module in model.modules() if isinstance(module, nn.Linear)]
     ends = sum(module.in_features + module.out_features for module in linear)
-    forward = sum((mixer.forward * n for mixer, n in times), Work(flops=2 * met, bytes=FLOAT * ends))
+    between = Work(flops=2 * met, bytes=FLOAT * (ends + _pointwise(model)))
+    forward = sum((mixer.forward * n for mixer, n in times), between)
     return ModelCost(
         length=length,
         parameters=parameters,
@@ -143,7 +147,7 @@ def _mixer_cost(mixer: AbstractMixer, layers: tuple[int, ...], width: int, *, le
         plans.append(plan_structure(replace(structure_of(looked_up), device=device)))
     steps = [plan_structure(replace(each.structure, length=1), algorithm="sequential") for each in plans]
     # The first pass's memory is among the pasts.
-    memory = plan.state_bytes + _normaliser(record) + _pasts(mixer)
+    memory = plan.state_bytes + FLOAT * structure.heads * structure.normaliser + _pasts(mixer)
     return MixerCost(
         layers=layers,
         record=record,
@@ -159,18 +163,28 @@ def _mixer_cost(mixer: AbstractMixer, layers: tuple[int, ...], width: int, *, le
     )
 
 
+def _pointwise(model: LanguageModel) -> float:
+    """Floats that a token moves between projections: norms, activations, gates, sums, taps of short convolutions."""
+    floats = 0.0
+    for module in model.modules():
+        match module:
+            case CausalConvolution():
+                floats += 2 * module.weight.numel() + 2 * module.weight.shape[1]
+            case Readout():
+                channels = (module.output if module.mix is None else module.mix).in_features
+                floats += channels * (4 * (not isinstance(module.norm, nn.Identity)) + 5 * (module.gate is not None))
+            case FeedForward():
+                floats += module.output.in_features * (2 if module.value is None else 5)
+            case Block():
+                branches = 1 if module.channel_mixer is None else 2
+                floats += 6 * model.recipe.width * branches
+    return floats
+
+
 def _shifted(model: LanguageModel) -> int:
     """Bytes that the token shifts of channel mixers remember."""
     pasts = [cast(Block, block).cache(1).shifted for block in model.blocks]
     return sum(past.numel() * FLOAT for past in pasts if past is not None)
-
-
-def _normaliser(record: Recurrence) -> int:
-    """Bytes of M, which a log_gate adds to the memory: one for every decay that the heads tell apart."""
-    gate, key = record.transition.log_gate, record.transition.key
-    if gate is None:
-        return 0
-    return FLOAT * record.sizes["H"] * max(gate.shape[-1], 1 if key is None else key.shape[-1])
 
 
 def _pasts(mixer: EOSLayer) -> int:

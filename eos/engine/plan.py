@@ -193,27 +193,42 @@ def _tokens(s: Structure) -> float:
     return s.batch * s.length * s.heads * s.substeps
 
 
+def _lowered(s: Structure) -> float:
+    """Floats moved by the rewrites before an algorithm: angles and what they turn, the normaliser, gates."""
+    turned = s.key * (10 * ("phase" in s.varying or "phase_rate" in s.parts) + 6 * (1 + s.reads))
+    floats = (
+        turned * ("phase" in s.parts or "phase_rate" in s.parts) + 40 * s.normaliser + 3 * s.key * ("gate" in s.parts)
+    )
+    return _tokens(s) * floats
+
+
 def _cost_sequential(s: Structure) -> Cost:
     entries = _tokens(s) * s.key * s.value
-    return _cost(s, flops=5 * entries, floats=6 * entries, launches=(6 + 2 * s.reads) * s.length * s.substeps)
+    floats = 6 * entries + _lowered(s)
+    return _cost(s, flops=5 * entries, floats=floats, launches=(6 + 2 * s.reads) * s.length * s.substeps)
 
 
 def _cost_chunked(s: Structure) -> Cost:
     levels = 6 if s.decay_over_key or "value" in s.parts else 1
     flops = _tokens(s) * (2 * _chunk(s) * (s.key + s.value) + 2 * s.key * s.value * (1 + s.reads))
-    floats = _tokens(s) * ((4 + 2 * levels) * (s.key + s.value) + 2 * _chunk(s))
+    # weights of one number a head are no frame: the products of their decays are a matrix of their own
+    scores = 14 if s.normaliser and not s.decay_over_key else 2
+    floats = _tokens(s) * ((4 + 2 * levels) * (s.key + s.value) + scores * _chunk(s)) + _lowered(s)
     return _cost(s, flops=flops, floats=floats, launches=(60 + 10 * levels) * _windows(s, "chunked"))
 
 
 def _cost_elementwise(s: Structure) -> Cost:
     entries = _tokens(s) * s.key * s.value
-    launches = 2 * s.length * s.substeps + 60 * _windows(s, "elementwise")
-    return _cost(s, flops=5 * entries, floats=5 * entries, launches=launches)
+    # a third of a step's two forward, two again and one and its reads backward
+    launches = (5 + s.reads) / 3 * s.length * s.substeps + 60 * _windows(s, "elementwise")
+    return _cost(s, flops=5 * entries, floats=5 * entries + _lowered(s), launches=launches)
 
 
 def _cost_delta(s: Structure) -> Cost:
     flops = _tokens(s) * (4 * _chunk(s) * (s.key + s.value) + _chunk(s) ** 2 + 2 * s.key * (2 * s.key + 4 * s.value))
-    floats = _tokens(s) * (12 * (s.key + s.value) + 8 * _chunk(s))
+    # of four kinds of scores over K, at every level of halves
+    halves = 8 * (_chunk(s).bit_length() - 1) * s.key if s.decay_over_key else 0
+    floats = _tokens(s) * (12 * (s.key + s.value) + 8 * _chunk(s) + halves) + _lowered(s)
     return _cost(s, flops=flops, floats=floats, launches=120 * _windows(s, "delta"))
 
 

@@ -18,6 +18,7 @@ class Structure:
         per_channel: names among expand and shrink that have a V axis.
         gate_over_both, phase_over_value: whether a gate or a phase has K and V axes.
         decay_over_key: whether a decay differs over the entries of K.
+        normaliser: entries of M a head; 0 where there is none.
         reads, substeps, read: number of reads, and the rest as in the record.
         dtype: of the memory; activations: of y.
         device: type of the device.
@@ -34,6 +35,7 @@ class Structure:
     gate_over_both: bool
     phase_over_value: bool
     decay_over_key: bool
+    normaliser: int
     reads: int
     substeps: int
     read: str
@@ -71,6 +73,7 @@ def structure_of(record: Recurrence | Convolution) -> Structure:
             gate_over_both=False,
             phase_over_value=False,
             decay_over_key=False,
+            normaliser=0,
             reads=1,
             substeps=1,
             read="after",
@@ -104,12 +107,20 @@ def structure_of(record: Recurrence | Convolution) -> Structure:
         gate_over_both=gate_over_both,
         phase_over_value=phase_over_value,
         decay_over_key=decay_over_key,
+        normaliser=_normaliser(record),
         reads=len(record.reads),
         substeps=record.substeps,
         read=record.read,
         dtype=str(dtype_over(tensor for _, _, tensor in listed)),
         device=record.expand.device.type,
     )
+
+
+def _normaliser(record: Recurrence) -> int:
+    gate, key = record.transition.log_gate, record.transition.key
+    if gate is None:
+        return 0
+    return max(gate.shape[-1], 1 if key is None else key.shape[-1])
 
 
 def _bucket(length: int) -> int:

@@ -1,11 +1,50 @@
 """The short convolution: each channel's weighted sum of its last few values."""
 
+from collections.abc import Iterator
+from typing import Any
+
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from eos.config import ShortConvolution
 from eos.stage import activate
+
+
+class _Taps(torch.autograd.Function):
+    """Σ_j w_j ∘ x_{t−j}, with sums in place: autograd would hold a tensor for every tap."""
+
+    @staticmethod
+    def forward(ctx: Any, seen: Tensor, weight: Tensor, same: Tensor | None) -> Tensor:
+        """seen [B,P+T,F], the past first; weight [P+1,F]; same [P+1,B,T], whether x_{t−j} is of the same document."""
+        ctx.save_for_backward(seen, weight, same)
+        y = weight[0] * seen[:, len(weight) - 1 :]
+        for lag, x in enumerate(_lagged(seen, same, len(weight))):
+            if lag:
+                y.addcmul_(weight[lag], x)
+        return y
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor, Tensor, None]:
+        """The gradients of ``seen`` and ``weight``."""
+        seen, weight, same = ctx.saved_tensors
+        reach, length = len(weight) - 1, dy.shape[1]
+        dseen, dweight = torch.zeros_like(seen), []
+        for lag, x in enumerate(_lagged(seen, same, len(weight))):
+            kept = dy if same is None else torch.where(same[lag, ..., None], dy, 0.0)
+            dseen[:, reach - lag :][:, :length].addcmul_(weight[lag], kept)
+            dweight.append((dy * x).sum((0, 1)))
+        return dseen, torch.stack(dweight), None
+
+
+def _lagged(seen: Tensor, same: Tensor | None, taps: int) -> Iterator[Tensor]:
+    """x_{t−j} for every lag j [B,T,F], zero where it is of another document."""
+    length = seen.shape[1] - taps + 1
+    for lag in range(taps):
+        x = seen[:, taps - 1 - lag :][:, :length]
+        yield x if same is None else torch.where(same[lag, ..., None], x, 0.0)
 
 
 class CausalConvolution(nn.Module):
@@ -35,16 +74,13 @@ class CausalConvolution(nn.Module):
         if past is None:
             past = x.new_zeros(x.shape[0], *self.shape)
         seen = torch.cat([past.to(x.dtype), x], 1)
-        document = None
+        document = same = None
         if reset is not None:
             document = torch.cat([reset.new_zeros(reset.shape[0], reach), reset], 1).cumsum(1)
-        y = self.weight[0] * x
-        for lag in range(1, reach + 1):
-            at = slice(reach - lag, reach - lag + length)
-            term = self.weight[lag] * seen[:, at]
-            if document is not None:
-                term = torch.where((document[:, at] == document[:, reach:])[..., None], term, 0.0)
-            y = y + term
+            lags = range(reach + 1)
+            same = torch.stack([document[:, reach - lag :][:, :length] == document[:, reach:] for lag in lags])
+        dtype = torch.promote_types(seen.dtype, self.weight.dtype)
+        y: Tensor = _Taps.apply(seen.to(dtype), self.weight.to(dtype), same)  # type: ignore[no-untyped-call]
         past = seen[:, length:].clone()  # a view would keep all of it alive
         if document is not None:
             past = torch.where((document[:, length:] == document[:, -1:])[..., None], past, 0.0)

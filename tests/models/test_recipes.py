@@ -229,7 +229,7 @@ PLANNED = {
     "mingru": {"main": "chunked"},
     "mlstm": {"main": "chunked"},
     "retnet": {"main": "chunked"},
-    "rwkv4": {"main": "chunked"},
+    "rwkv4": {"main": "elementwise"},
     "rwkv5": {"main": "chunked"},
     "rwkv6": {"main": "chunked"},
     "rwkv7": {"main": "delta"},
