@@ -116,7 +116,12 @@ def _fill(model: LanguageModel, layout: Layout, weights: _Weights) -> None:
             for name in set(rule.targets) & empty.keys():
                 sought[name] = named
             if set(rule.targets) <= empty.keys() and all(name in weights for name in named):
-                for name, tensor in changed(rule, weights, shapes).items():
+                try:
+                    parts = changed(rule, weights, shapes)
+                except (RuntimeError, IndexError, ZeroDivisionError) as error:
+                    found = ", ".join(f"{name} {weights.shapes[name]}" for name in named)
+                    raise RunError(f"{found} does not hold {' and '.join(rule.targets)}: {error}") from error
+                for name, tensor in parts.items():
                     empty.pop(name).copy_(tensor)
     missing = {theirs for name in empty for theirs in sought.get(name, [f"what fills {name}"]) if theirs not in weights}
     complaints = [*(f"missing {name}" for name in sorted(missing)), *(f"unexpected {name}" for name in weights.unread)]

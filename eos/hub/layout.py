@@ -199,10 +199,14 @@ def _read(sources: Mapping[str, Source], config: Mapping[str, Any], shapes: Mapp
 def _value(source: Source, config: Mapping[str, Any], shapes: Mapping[str, list[int]]) -> Any:
     if isinstance(source, list):
         over, under = (_value(each, config, shapes) for each in source)
+        if not all(isinstance(each, int | float) for each in (over, under)) or under == 0:
+            raise RecipeError(f"config.json: {' / '.join(map(str, source))} is no number, got {over!r} / {under!r}")
         return over // under if over % under == 0 else over / under
     if isinstance(source, Size):
         if source.weight not in shapes:
             raise RecipeError(f"the checkpoint has no weight {source.weight}")
+        if source.axis >= len(shapes[source.weight]):
+            raise RecipeError(f"the weight {source.weight} has {len(shapes[source.weight])} axes, too few")
         return shapes[source.weight][source.axis]
     if source not in config:
         raise RecipeError(f"config.json has no {source}")

@@ -14,8 +14,7 @@ from eos.compose.model import check_model, flat
 from eos.config import ModelRecipe
 from eos.errors import DataError, RunError
 from eos.models import Cache, LanguageModel
-
-IGNORED = -100
+from eos.tasks.task import IGNORED
 
 
 class EOSConfig(PreTrainedConfig):  # type: ignore[misc]

@@ -171,3 +171,20 @@ def test_pickled_and_damaged_weights_are_refused(write: Write) -> None:
     (folder / "model.safetensors.index.json").write_text("{}", encoding="utf-8")
     with pytest.raises(RunError, match="is no index of weights"):
         load_checkpoint(folder)
+
+
+@pytest.mark.parametrize(("key", "value"), [("hidden_size", 0), ("hidden_size", "many"), ("expand_k", "half")])
+def test_sizes_that_are_none_are_refused(write: Write, key: str, value: object) -> None:
+    folder, config, weights = write("gla")
+    save(folder, {**config, key: value}, weights)
+    with pytest.raises(EOSError, match=r"is no number|key_ratio"):
+        load_checkpoint(folder)
+
+
+@pytest.mark.parametrize("shape", [[], [7], [3, 0], [2, 3, 4]], ids=str)
+def test_weights_of_no_use_are_refused(write: Write, shape: list[int]) -> None:
+    for model, name in (("mamba", "mixer.dt_proj.weight"), ("mamba", "mixer.A_log"), ("mamba2", "mixer.D")):
+        folder, config, weights = write(model)
+        save(folder, config, {**weights, f"backbone.layers.0.{name}": torch.ones(shape, dtype=torch.float64)})
+        with pytest.raises(EOSError):
+            load_checkpoint(folder)
