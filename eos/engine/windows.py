@@ -98,7 +98,8 @@ class _Windows(torch.autograd.Function):
     def forward(ctx: Any, run: Run, value: Tensor, scale: Tensor | None, *tensors: Tensor) -> Any:
         record = run.record
         sizes, dtype = record.sizes, output_dtype(record)
-        whole = [value.new_empty(sizes["B"], sizes["T"], sizes["H"], sizes["V"], dtype=dtype) for _ in record.reads]
+        shape, single = (sizes["B"], sizes["T"], sizes["H"], sizes["V"]), len(run.windows()) == 1
+        whole = [] if single else [value.new_empty(shape, dtype=dtype) for _ in record.reads]
         values, scales = [value], [scale]
         traces: list[Tensor] = []
         for start, stop in run.windows():
@@ -110,7 +111,7 @@ class _Windows(torch.autograd.Function):
             values.append(value)
             scales.append(None if x.log_scale is None else x.log_scale.clone())
             ys = [output[:, run.read_steps()] for output in outputs]
-            if stop - start < sizes["T"]:
+            if not single:
                 for y, output in zip(whole, ys, strict=True):
                     y[:, start:stop] = output
             if run.trace and x.trace is not None:
@@ -118,7 +119,7 @@ class _Windows(torch.autograd.Function):
         ctx.run = run
         ctx.save_for_backward(*tensors, *values, *(s for s in scales if s is not None))
         trace = torch.cat(traces, 1) if run.trace else None
-        ys = [y.to(dtype).contiguous() for y in ys] if len(run.windows()) == 1 else whole
+        ys = [y.to(dtype).contiguous() for y in ys] if single else whole
         return (*ys, values[-1].contiguous(), scales[-1], trace)
 
     @staticmethod
