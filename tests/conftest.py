@@ -12,6 +12,21 @@ import tests.typecheck  # noqa: F401  (the hook below looks it up by name)
 _HOOK = jaxtyping.install_import_hook(["eos", "stages"], "tests.typecheck.checked")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Of a test marked ``one_in(n)`` every n-th case stays in the fast set, the rest become slow.
+
+    Tests start at different cases, so that every recipe meets some of the properties, and every property some recipes.
+    """
+    counts: dict[str, int] = {}
+    for item in items:
+        mark = item.get_closest_marker("one_in")
+        if mark is not None:
+            name = item.nodeid.partition("[")[0]
+            counts[name] = counts.get(name, sum(name.encode())) + 1
+            if counts[name] % mark.args[0]:
+                item.add_marker(pytest.mark.slow)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _threads() -> None:
     import torch

@@ -36,6 +36,7 @@ def again(model: LanguageModel, folder: Path) -> EOSForCausalLM:
     return AutoModelForCausalLM.from_pretrained(folder)
 
 
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize("name", sorted(registry.recipes("model")))
 def test_saved_loaded_and_generating(name: str, tokens: Tensor, tmp_path: Path) -> None:
     model = made(name)
@@ -58,6 +59,7 @@ def test_beams_go_on_from_their_own_row(name: str, tokens: Tensor) -> None:
     assert torch.equal(*beams)
 
 
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize("name", PACKING)
 def test_padding_on_the_left_changes_nothing(name: str, tokens: Tensor) -> None:
     model = EOSForCausalLM.of(made(name))

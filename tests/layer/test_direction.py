@@ -223,6 +223,7 @@ def seeing(name: str) -> ModelRecipe:
     return replace(recipe, mixers=mixers)
 
 
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize("name", RECIPES)
 def test_every_recipe_makes_a_classifier(name: str) -> None:
     """Every token has a say, also along the axes of a grid; gradients reach every parameter."""
@@ -254,6 +255,7 @@ def test_padding_changes_no_class(pool: str) -> None:
     torch.testing.assert_close(together, alone, **TOLERANCE)
 
 
+@pytest.mark.slow
 def test_a_classifier_learns_what_only_the_end_tells() -> None:
     """Whether the last token repeats the first, pooled over all: a forward pass alone has half of the tokens blind."""
     torch.manual_seed(0)

@@ -91,6 +91,7 @@ def test_a_linear_context_does_not_grow_with_the_source() -> None:
     assert sizes["softmax"][1] == 10 * sizes["softmax"][0]
 
 
+@pytest.mark.slow
 @KINDS
 def test_it_learns_to_copy_backwards(kind: str) -> None:
     torch.manual_seed(0)

@@ -57,6 +57,7 @@ def test_mixer_equals_naive_form(case: str) -> None:
         )
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("recipe", sorted(registry.recipes("model")))
 def test_gradients_are_those_of_finite_differences(recipe: str) -> None:
     """Of x and of every parameter, in a random direction."""

@@ -71,11 +71,13 @@ def test_start_is_near_uniform(model: LanguageModel, tokens: Tensor) -> None:
     assert abs(loss.item() - torch.tensor(VOCABULARY).log().item()) < 0.3
 
 
+@pytest.mark.one_in(4)
 def test_decode_equals_forward(model: LanguageModel, tokens: Tensor) -> None:
     with torch.no_grad():
         torch.testing.assert_close(pieces(model, tokens, [1] * LENGTH), model(tokens), **TOLERANCE)
 
 
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize("sizes", [[17, *[1] * 16], [2, 3, 1, 1, 26], [32, 1]], ids=str)
 def test_split_equals_continue(model: LanguageModel, tokens: Tensor, sizes: list[int]) -> None:
     with torch.no_grad():
@@ -88,6 +90,7 @@ def test_what_cannot_be_packed_says_so(model: LanguageModel, tokens: Tensor) -> 
         model(tokens, reset=begins((0, 5)))
 
 
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize("model", PACKING, indirect=True)
 def test_packed_equals_separate(model: LanguageModel, tokens: Tensor) -> None:
     reset = begins((0, 0), (0, 5), (0, 6), (1, 20))
@@ -98,6 +101,7 @@ def test_packed_equals_separate(model: LanguageModel, tokens: Tensor) -> None:
             torch.testing.assert_close(packed[row : row + 1, start:stop], alone, **TOLERANCE)
 
 
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize("model", PACKING, indirect=True)
 def test_packed_decode_equals_packed_forward(model: LanguageModel, tokens: Tensor) -> None:
     reset = begins((0, 3), (0, 16), (1, 9), (1, 10))
@@ -106,6 +110,7 @@ def test_packed_decode_equals_packed_forward(model: LanguageModel, tokens: Tenso
         torch.testing.assert_close(decoded, model(tokens, reset=reset), **TOLERANCE)
 
 
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize("step", [0, 16, LENGTH - 1])
 def test_the_past_does_not_see_the_future(model: LanguageModel, tokens: Tensor, step: int) -> None:
     changed = tokens.clone()
@@ -121,6 +126,7 @@ def test_rows_do_not_see_each_other(model: LanguageModel, tokens: Tensor) -> Non
         torch.testing.assert_close(model(tokens)[1:], model(tokens[1:]), **TOLERANCE)
 
 
+@pytest.mark.one_in(4)
 def test_bfloat16_autocast_stays_close(model: LanguageModel, tokens: Tensor) -> None:
     wide = model(tokens)
     with torch.autocast("cpu", torch.bfloat16):
@@ -131,6 +137,7 @@ def test_bfloat16_autocast_stays_close(model: LanguageModel, tokens: Tensor) -> 
     assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
 
 
+@pytest.mark.one_in(4)
 def test_a_model_of_bfloat16_keeps_its_memory_wide(model: LanguageModel, tokens: Tensor) -> None:
     wide, narrow = model(tokens), deepcopy(model).bfloat16()
     with torch.no_grad():
@@ -158,6 +165,7 @@ def test_the_planned_algorithm_equals_the_sequential_one(recipe: str) -> None:
             torch.testing.assert_close(memory.value, last.value, atol=1e-10, rtol=1e-10)
 
 
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize("name", sorted(set(RECIPES) - {"llama"}))
 def test_decoding_memory_is_flat(name: str) -> None:
     recipe = load_model_recipe(name, ["width=64", "layers=2"])
@@ -183,12 +191,14 @@ def test_a_prompt_leaves_no_more_than_its_cache(model: LanguageModel, tokens: Te
         assert sum(tensor.untyped_storage().nbytes() for tensor in held) == layer.bytes
 
 
+@pytest.mark.one_in(4)
 def test_generation_repeats_with_its_seed(model: LanguageModel, tokens: Tensor) -> None:
     first = generate(model, tokens[:, :5], tokens=12, temperature=1.2, top_k=20, top_p=0.95, seed=3)
     assert torch.equal(first, generate(model, tokens[:, :5], tokens=12, temperature=1.2, top_k=20, top_p=0.95, seed=3))
     assert not torch.equal(first, generate(model, tokens[:, :5], tokens=12, temperature=1.2, top_k=20, seed=4))
 
 
+@pytest.mark.one_in(4)
 def test_greedy_generation_is_the_argmax_of_the_forward_pass(model: LanguageModel, tokens: Tensor) -> None:
     drawn = generate(model, tokens[:, :5], tokens=6, temperature=0)
     with torch.no_grad():
