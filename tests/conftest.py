@@ -1,15 +1,39 @@
 """What every test runs under: shapes and types checked at each call, two threads."""
 
+import importlib.abc
+import importlib.machinery
 import os
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Sequence
+from importlib.machinery import ModuleSpec
+from types import ModuleType
 
 import jaxtyping
 import pytest
+import torch
 
 import tests.typecheck  # noqa: F401  (the hook below looks it up by name)
 
+# Before anything imports triton: without a GPU its kernels run interpreted.
+if not torch.cuda.is_available():
+    os.environ["TRITON_INTERPRET"] = "1"
+
 # Before anything of eos is imported: annotations such as Float[Tensor, "B T H K"] become checks.
 _HOOK = jaxtyping.install_import_hook(["eos", "stages"], "tests.typecheck.checked")
+
+
+class _Unchecked(importlib.abc.MetaPathFinder):
+    """Finds the kernels as they are: Triton reads their source, and a check around them is not its language."""
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if not fullname.startswith("eos.engine.triton.kernels"):
+            return None
+        return importlib.machinery.PathFinder.find_spec(fullname, path, target)
+
+
+sys.meta_path.insert(0, _Unchecked())
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -29,16 +53,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def _threads() -> None:
-    import torch
-
     torch.set_num_threads(1 if "PYTEST_XDIST_WORKER" in os.environ else 2)
 
 
 @pytest.fixture
 def one_thread() -> Iterator[None]:
     """For tests of tiny tensors, where threads that wait for each other cost more than they bring."""
-    import torch
-
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -48,8 +68,6 @@ def one_thread() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def small_calls() -> Iterator[None]:
     """For thousands of tiny calls, of which type checks and a second thread would be most of the time."""
-    import torch
-
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     jaxtyping.config.update("jaxtyping_disable", True)
@@ -61,8 +79,5 @@ def small_calls() -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def _cuda_where_marked(request: pytest.FixtureRequest) -> None:
     """A test marked ``gpu`` skips, with the reason, on a machine without one."""
-    if request.node.get_closest_marker("gpu") is not None:
-        import torch
-
-        if not torch.cuda.is_available():
-            pytest.skip("no CUDA device here")
+    if request.node.get_closest_marker("gpu") is not None and not torch.cuda.is_available():
+        pytest.skip("no CUDA device here")

@@ -8,7 +8,7 @@ from eos.bench.lengths import training_step
 from eos.bench.measure import side_by_side
 from eos.compose import load_model_recipe
 from eos.compose.cost import PASSES, ModelCost, cost_of
-from eos.engine.plan import SPEEDS
+from eos.engine.cost import SPEEDS
 
 TOKENS, LENGTH, ROUNDS = 4096, 1024, 3
 SIZE = ("size=small",)

@@ -32,7 +32,13 @@ def flat(x: Lowered) -> list[Tensor | None]:
 
 
 class AbstractAlgorithm(ABC):
-    """Runs one lowered window. An implementation may hand-write the adjoint; else autograd recomputes the window."""
+    """Runs one lowered window. An implementation may hand-write the adjoint; else autograd recomputes the window.
+
+    ``takes_activations``: i, e and s come in the dtype of the activations, not of the memory, and log-decays below the
+    floor are the algorithm's own to lift.
+    """
+
+    takes_activations = False
 
     @abstractmethod
     def forward(self, x: Lowered, memory: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:

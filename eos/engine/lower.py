@@ -53,15 +53,25 @@ class Lowered:
     trace: Tensor | None
 
 
-def lower(window: Recurrence, log_scale: Tensor | None, dtype: torch.dtype) -> Lowered:
-    """Rewrite one window of a recurrence in the memory's ``dtype``; ``log_scale`` is M [B,H,K|1] before it."""
+def lower(
+    window: Recurrence, log_scale: Tensor | None, dtype: torch.dtype, *, activations: torch.dtype | None = None
+) -> Lowered:
+    """Rewrite one window of a recurrence.
+
+    Arguments:
+        window: the record of the window.
+        log_scale: M [B,H,K|1] before it, where there is one.
+        dtype: of the memory, in which everything is computed.
+        activations: the dtype of i, e, s and the erase, for an algorithm that also floors log-decays itself; None
+            leaves them in ``dtype``, floored.
+    """
     sizes, n = window.sizes, window.substeps
     batch, heads, key = sizes["B"], sizes["H"], sizes["K"]
     length, steps = sizes["T"], sizes["T"] * n
     transition = window.transition
 
     over_key, over_value, over_both = (
-        None if x is None else _scatter(x, n, length) for x in _decays(transition, dtype)
+        None if x is None else _scatter(x, n, length) for x in _decays(transition, dtype, floored=activations is None)
     )
     gates = [] if transition.gate is None else [transition.gate.to(dtype)]
     trace = None
@@ -104,6 +114,10 @@ def lower(window: Recurrence, log_scale: Tensor | None, dtype: torch.dtype) -> L
         if window.read == "before":
             reads = tuple(_forget(s, window.reset.expand(batch, length)) for s in reads)
     place = 0 if window.read == "before" else n - 1
+    if activations is not None:
+        i, e = i.to(activations), e.to(activations)
+        reads = tuple(s.to(activations) for s in reads)
+        erase = None if erase is None else (erase[0].to(activations), erase[1].to(activations))
     return Lowered(
         input=i,
         expand=e,
@@ -120,8 +134,10 @@ def lower(window: Recurrence, log_scale: Tensor | None, dtype: torch.dtype) -> L
     )
 
 
-def _decays(transition: Transition, dtype: torch.dtype) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-    """Log-decays over K and over V, floored; or over both where there is a rate."""
+def _decays(
+    transition: Transition, dtype: torch.dtype, *, floored: bool
+) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+    """Log-decays over K and over V, floored where asked; or over both where there is a rate."""
     if transition.rate is not None:
         return None, None, log_decay(transition, 0, dtype)
     over_key = None if transition.head is None else transition.head.to(dtype)[..., None]
@@ -129,9 +145,11 @@ def _decays(transition: Transition, dtype: torch.dtype) -> tuple[Tensor | None, 
         key = transition.key.to(dtype)
         over_key = key if over_key is None else over_key + key
     over_value = None if transition.value is None else transition.value.to(dtype)
-    if transition.log_gate is None and over_key is not None:
+    if floored and transition.log_gate is None and over_key is not None:
         over_key = over_key.clamp(min=LOG_FLOOR)
-    return over_key, None if over_value is None else over_value.clamp(min=LOG_FLOOR), None
+    if floored and over_value is not None:
+        over_value = over_value.clamp(min=LOG_FLOOR)
+    return over_key, over_value, None
 
 
 def _normalise(

@@ -4,6 +4,7 @@ from typing import Any, Literal, TypeAlias, overload
 
 from torch import Tensor
 
+from eos.engine.algorithm import AbstractAlgorithm
 from eos.engine.chunked import Chunked
 from eos.engine.delta import Delta
 from eos.engine.elementwise import Elementwise
@@ -86,12 +87,18 @@ def run_planned(record: Recurrence, chosen: Plan, *, trace: bool) -> tuple[tuple
         return _as_activations(ys, record), memory, scales
     if chosen.algorithm == "fft":
         return *run_invariant(record), None
-    algorithm = {
-        "chunked": Chunked(size=chosen.chunk),
-        "delta": Delta(size=chosen.chunk),
-        "elementwise": Elementwise(),
-    }[chosen.algorithm]
-    return run_windows(record, algorithm, length=chosen.window, trace=trace)
+    return run_windows(record, _algorithm(chosen), length=chosen.window, trace=trace)
+
+
+def _algorithm(chosen: Plan) -> AbstractAlgorithm:
+    if chosen.backend == "triton":
+        from eos.engine.triton.chunked import TritonChunked
+        from eos.engine.triton.tiles import Tiles
+
+        return TritonChunked(Tiles(chunk=chosen.chunk))
+    if chosen.algorithm == "chunked":
+        return Chunked(size=chosen.chunk)
+    return Delta(size=chosen.chunk) if chosen.algorithm == "delta" else Elementwise()
 
 
 def _as_activations(ys: tuple[Tensor, ...], record: Recurrence) -> tuple[Tensor, ...]:

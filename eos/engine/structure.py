@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from eos.engine.state import dtype_over
+from eos.engine.state import dtype_over, output_dtype
 from eos.record import Convolution, Recurrence, parts
 
 
@@ -40,6 +40,7 @@ class Structure:
     substeps: int
     read: str
     dtype: str
+    activations: str
     device: str
 
     @property
@@ -78,6 +79,7 @@ def structure_of(record: Recurrence | Convolution) -> Structure:
             substeps=1,
             read="after",
             dtype=str(record.input.dtype),
+            activations=str(record.input.dtype),
             device=record.input.device.type,
         )
     names, varying, per_channel = set(), set(), set()
@@ -112,6 +114,7 @@ def structure_of(record: Recurrence | Convolution) -> Structure:
         substeps=record.substeps,
         read=record.read,
         dtype=str(dtype_over(tensor for _, _, tensor in listed)),
+        activations=str(output_dtype(record)),
         device=record.expand.device.type,
     )
 

@@ -87,6 +87,11 @@ class Run:
         object.__setattr__(window, "sizes", {**self.record.sizes, "T": stop - start})
         return window
 
+    def lowered(self, window: Recurrence, log_scale: Tensor | None, dtype: torch.dtype) -> Lowered:
+        """A window as the algorithm takes it."""
+        activations = output_dtype(self.record) if self.algorithm.takes_activations else None
+        return lower(window, log_scale, dtype, activations=activations)
+
     def read_steps(self) -> slice:
         """The micro-steps that reads are taken from."""
         n = self.record.substeps
@@ -104,7 +109,7 @@ class _Windows(torch.autograd.Function):
         traces: list[Tensor] = []
         for start, stop in run.windows():
             window = run.window([run.part(j, t, start, stop) for j, t in enumerate(tensors)], start, stop)
-            x = lower(window, scales[-1], value.dtype)
+            x = run.lowered(window, scales[-1], value.dtype)
             outputs, value = run.algorithm.forward(x, value)
             # copies: a view of all the window's memories would keep them alive
             value = value.clone() if x.turn is None else turn_memory(value, x.turn)
@@ -149,7 +154,7 @@ class _Windows(torch.autograd.Function):
             before = scales[index]
             before = None if before is None else before.detach().requires_grad_()
             with torch.enable_grad():
-                x = lower(run.window(leaves, start, stop), before, values[0].dtype)
+                x = run.lowered(run.window(leaves, start, stop), before, values[0].dtype)
                 turned = None if x.turn is None else turn_memory(_unturned(values[index + 1], x.turn), x.turn)
             dm = dvalue if x.turn is None else turn_memory(dvalue, -x.turn.detach())
             dy = tuple(_place(d, run, start, stop, x) for d in dys)

@@ -1,0 +1,158 @@
+"""What running a record takes: the analytic cost model behind every plan, and the sizes of windows and chunks."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from eos.engine.structure import Structure
+
+#: What one operation costs: floating-point operations a second of a matrix product, bytes a second of an elementwise
+#: one, seconds to launch any. Only ratios matter for the choice.
+SPEEDS = {"cpu": (6e10, 1.2e10, 8e-6), "cuda": (4e14, 4e12, 5e-6)}
+#: Entries of e and i that a window holds, where an algorithm works on many chunks at once; and its steps, within.
+WINDOW_ENTRIES = {"chunked": 1 << 21, "delta": 1 << 20}
+SHORTEST_WINDOW, LONGEST_WINDOW = 256, 4096
+#: Steps of a chunk: inside one, a step costs C (K + V); between them, K V / C.
+CHUNK, SHORT_CHUNK, SHORT_FEATURES = 64, 32, 64
+#: Bytes of memories that an elementwise window holds.
+ELEMENTWISE_WINDOW_BYTES = 1 << 22
+#: Steps of a chunk of the Triton kernels, and the bytes of chunk memories that a window of theirs may store.
+KERNEL_CHUNK = 64
+KERNEL_WINDOW_BYTES = 1 << 31
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """What running a record forward takes.
+
+    Arguments:
+        flops: floating-point operations.
+        bytes: bytes read and written.
+        launches: operations launched one after another.
+        seconds: the model's estimate from the three.
+    """
+
+    flops: float
+    bytes: float
+    launches: float
+    seconds: float
+
+
+def window(s: Structure, algorithm: str, backend: str) -> int:
+    """Steps lowered and run at once."""
+    if backend == "triton":
+        stored = 2 * 4 * s.batch * s.heads * s.key * s.value * s.substeps
+        return min(s.length, max(LONGEST_WINDOW, KERNEL_CHUNK * _power_of_two(KERNEL_WINDOW_BYTES // stored)))
+    if algorithm == "elementwise":
+        steps = ELEMENTWISE_WINDOW_BYTES // (4 * s.batch * s.heads * s.key * s.value)
+        return max(8, min(SHORTEST_WINDOW, _power_of_two(steps)))
+    if algorithm in WINDOW_ENTRIES:
+        steps = WINDOW_ENTRIES[algorithm] // (s.batch * s.heads * (s.key + s.value) * s.substeps)
+        return max(SHORTEST_WINDOW, min(LONGEST_WINDOW, _power_of_two(steps)))
+    return s.length
+
+
+def _power_of_two(x: int) -> int:
+    """The largest that is not above x; 1 where there is none."""
+    return 1 << max(x, 1).bit_length() - 1
+
+
+def chunk(structure: Structure, backend: str) -> int:
+    """Steps of a chunk of the chunked and delta algorithms."""
+    if backend == "triton":
+        return KERNEL_CHUNK
+    return SHORT_CHUNK if structure.key + structure.value <= SHORT_FEATURES else CHUNK
+
+
+def _cost(s: Structure, *, flops: float, floats: float, launches: float) -> Cost:
+    matrix, stream, launch = SPEEDS.get(s.device, SPEEDS["cpu"])
+    seconds = flops / matrix + 4 * floats / stream + launches * launch
+    return Cost(flops=flops, bytes=4 * floats, launches=launches, seconds=seconds)
+
+
+def _tokens(s: Structure) -> float:
+    return s.batch * s.length * s.heads * s.substeps
+
+
+def _lowered(s: Structure) -> float:
+    """Floats moved by the rewrites before an algorithm: angles and what they turn, the normaliser, gates."""
+    turned = s.key * (10 * ("phase" in s.varying or "phase_rate" in s.parts) + 6 * (1 + s.reads))
+    floats = (
+        turned * ("phase" in s.parts or "phase_rate" in s.parts) + 40 * s.normaliser + 3 * s.key * ("gate" in s.parts)
+    )
+    return _tokens(s) * floats
+
+
+def _cost_sequential(s: Structure) -> Cost:
+    entries = _tokens(s) * s.key * s.value
+    floats = 6 * entries + _lowered(s)
+    return _cost(s, flops=5 * entries, floats=floats, launches=(6 + 2 * s.reads) * s.length * s.substeps)
+
+
+def _cost_chunked(s: Structure) -> Cost:
+    levels = 6 if s.decay_over_key or "value" in s.parts else 1
+    flops = _tokens(s) * (2 * chunk(s, "torch") * (s.key + s.value) + 2 * s.key * s.value * (1 + s.reads))
+    # weights of one number a head are no frame: the products of their decays are a matrix of their own
+    scores = 14 if s.normaliser and not s.decay_over_key else 2
+    floats = _tokens(s) * ((4 + 2 * levels) * (s.key + s.value) + scores * chunk(s, "torch")) + _lowered(s)
+    return _cost(s, flops=flops, floats=floats, launches=(60 + 10 * levels) * _windows(s, "chunked"))
+
+
+def _cost_elementwise(s: Structure) -> Cost:
+    entries = _tokens(s) * s.key * s.value
+    # a third of a step's two forward, two again and one and its reads backward
+    launches = (5 + s.reads) / 3 * s.length * s.substeps + 60 * _windows(s, "elementwise")
+    return _cost(s, flops=5 * entries, floats=5 * entries + _lowered(s), launches=launches)
+
+
+def _cost_delta(s: Structure) -> Cost:
+    flops = _tokens(s) * (
+        4 * chunk(s, "torch") * (s.key + s.value) + chunk(s, "torch") ** 2 + 2 * s.key * (2 * s.key + 4 * s.value)
+    )
+    # of four kinds of scores over K, at every level of halves
+    halves = 8 * (chunk(s, "torch").bit_length() - 1) * s.key if s.decay_over_key else 0
+    floats = _tokens(s) * (12 * (s.key + s.value) + 8 * chunk(s, "torch") + halves) + _lowered(s)
+    return _cost(s, flops=flops, floats=floats, launches=120 * _windows(s, "delta"))
+
+
+def _cost_fft(s: Structure) -> Cost:
+    transforms = 3 * 5 * s.batch * s.heads * s.value * 2 * s.length * s.length.bit_length()
+    if "response" in s.parts:
+        return _cost(s, flops=transforms, floats=transforms / 2, launches=20)
+    # a power of the step for about √T lags near and as many far, and every lag and the last memory from them
+    powers = 2 * s.length**0.5 * s.heads * s.key * s.value
+    flops = transforms + 2 * s.length * s.heads * s.key * s.value * (s.reads + s.batch)
+    if "erase" in s.parts:
+        flops += 2 * s.heads * s.key**3 * s.length.bit_length()
+        return _cost(s, flops=flops, floats=transforms / 2 + 4 * powers, launches=20 + 10 * s.length.bit_length())
+    return _cost(s, flops=flops, floats=transforms / 2 + 12 * powers, launches=60)
+
+
+def _windows(s: Structure, algorithm: str) -> float:
+    return max(1.0, s.length / window(s, algorithm, "torch"))
+
+
+def _cost_chunked_kernel(s: Structure) -> Cost:
+    """Of the Triton kernels: what is read and written once, and what a launch of its own makes of decays first."""
+    width = 2 if "16" in s.activations else 4
+    size = KERNEL_CHUNK
+    floats = (1 + s.reads) * (s.key + s.value) * width / 4
+    flops = 2 * size * (s.key + s.value) * s.reads + 2 * s.key * s.value * (1 + s.reads)
+    for varies, entries in ((s.decay_over_key, s.key), ("value" in s.parts, s.value)):
+        if varies:  # decays, scores and what comes decayed, written and read again
+            levels = size.bit_length() - 1
+            floats += entries + 2 * (size * s.reads + (1 + s.reads) * entries) * width / 4
+            flops += 2 * size * entries * (3 * (levels + 2) + levels * s.reads)
+    return _cost(s, flops=_tokens(s) * flops, floats=_tokens(s) * floats + _lowered(s), launches=3)
+
+
+#: The forward cost of every algorithm, by backend.
+COSTS: dict[str, dict[str, Callable[[Structure], Cost]]] = {
+    "torch": {
+        "sequential": _cost_sequential,
+        "chunked": _cost_chunked,
+        "elementwise": _cost_elementwise,
+        "delta": _cost_delta,
+        "fft": _cost_fft,
+    },
+    "triton": {"chunked": _cost_chunked_kernel},
+}

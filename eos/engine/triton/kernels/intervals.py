@@ -1,0 +1,140 @@
+"""Device functions: products of decays over the intervals of a chunk, each from sums that never subtract.
+
+A chunk has C steps. In a block of 2h steps a row r of the right half meets a column j of the left half, and the
+log-decay between them is the sum from the half's start to r plus the sum from j + 1 to the half's end. Both are one
+tile [C, X] a level: rows of the right halves hold the first, rows of the left halves the second, and every entry is a
+row of a constant 0/1 matrix (eos.engine.triton.masks) times the log-decays, so a tensor core sums it. What is one
+number a head needs no levels: there the sums of all intervals are a matrix.
+"""
+
+import triton
+import triton.language as tl
+
+LOG2E: tl.constexpr = tl.constexpr(1.4426950408889634)
+#: Where a log-decay is floored: eos.record.LOG_FLOOR.
+FLOOR: tl.constexpr = tl.constexpr(-88.0)
+
+
+@triton.jit
+def exp(x):
+    """e^x, by the one exponential that the hardware has."""
+    return tl.exp2(x * LOG2E)
+
+
+@triton.jit
+def product(x, y, PRECISION: tl.constexpr):
+    """x @ y with a float32 accumulator; operands of float32 only by what ``PRECISION`` says."""
+    return tl.dot(x, y, input_precision=PRECISION)
+
+
+@triton.jit
+def pieces(x, PIECES: tl.constexpr):
+    """A float32 as bfloat16 numbers that add up to it: three hold all of it, one where it is a bfloat16.
+
+    PIECES = 0 leaves it as it is, for an interpreter that multiplies no bfloat16.
+    """
+    if PIECES == 0:
+        return x, x, x
+    first = x.to(tl.bfloat16)
+    rest = x - first.to(tl.float32)
+    second = rest.to(tl.bfloat16)
+    return first, second, (rest - second.to(tl.float32)).to(tl.bfloat16)
+
+
+@triton.jit
+def masked_sum(mask, first, second, third, PIECES: tl.constexpr):
+    """mask [A, C] @ x [C, X] from the pieces of x, for a mask of zeros and ones: float32 sums on a tensor core."""
+    if PIECES == 0:
+        return tl.dot(mask, first, input_precision="ieee")
+    total = tl.dot(mask, first)
+    if PIECES > 1:
+        total = tl.dot(mask, second, acc=total)
+        total = tl.dot(mask, third, acc=total)
+    return total
+
+
+@triton.jit
+def meeting(level, C: tl.constexpr):
+    """[C, C]: which rows of right halves meet which columns of left halves, in blocks of 2^(level + 1) steps."""
+    r = tl.arange(0, C)[:, None] >> level
+    j = tl.arange(0, C)[None, :] >> level
+    return (r == j + 1) & (r % 2 == 1)
+
+
+@triton.jit
+def load_mask(masks, index, C: tl.constexpr):
+    """One 0/1 matrix of the table of eos.engine.triton.masks."""
+    c = tl.arange(0, C)
+    return tl.load(masks + index * (C * C) + c[:, None] * C + c[None, :])
+
+
+@triton.jit
+def document(reset, C: tl.constexpr):
+    """The document of every step [C], counted from the chunk's start, and whether two steps share one [C, C]."""
+    number = tl.cumsum(reset, 0)
+    return number, number[:, None] == number[None, :]
+
+
+#: Vectors of the table that :func:`store_intervals` writes for every chunk.
+VECTORS: tl.constexpr = tl.constexpr(7)
+
+
+@triton.jit
+def store_intervals(table, log_decay, reset, C: tl.constexpr, BEFORE: tl.constexpr):
+    """What the intervals of a chunk need where the decay is one number a head: seven vectors [C].
+
+    0 to 3: sums from the chunk's start to what a row sees and to a column, each as two float32, of which differences of
+    the first are exact; 4: the decay from the chunk's start to a row; 5: from a column to the chunk's end; 6: the
+    document. 4 and 5 are zero where another document lies between.
+
+    Returns:
+        The decay of the whole chunk.
+    """
+    c = tl.arange(0, C)
+    step = log_decay.to(tl.float64)
+    ends = tl.cumsum(step, 0)
+    seen = ends - step if BEFORE else ends
+    whole = tl.sum(step, 0)
+    number = tl.cumsum(reset, 0)
+    last = tl.max(number, 0)
+    seen_coarse, ends_coarse = tl.floor(seen * 1024.0) * (1.0 / 1024.0), tl.floor(ends * 1024.0) * (1.0 / 1024.0)
+    tl.store(table + c, seen_coarse.to(tl.float32))
+    tl.store(table + C + c, (seen - seen_coarse).to(tl.float32))
+    tl.store(table + 2 * C + c, ends_coarse.to(tl.float32))
+    tl.store(table + 3 * C + c, (ends - ends_coarse).to(tl.float32))
+    tl.store(table + 4 * C + c, tl.where(number == 0, exp(seen.to(tl.float32)), 0.0))
+    tl.store(table + 5 * C + c, tl.where(number == last, exp((whole - ends).to(tl.float32)), 0.0))
+    tl.store(table + 6 * C + c, number.to(tl.float32))
+    return tl.where(last == 0, exp(whole.to(tl.float32)), 0.0)
+
+
+@triton.jit
+def load_pairs(table, C: tl.constexpr, BEFORE: tl.constexpr, RESET: tl.constexpr, TRANSPOSED: tl.constexpr):
+    """The decays of all intervals of a chunk [C, C] from that table, zero where there is none; or their transpose."""
+    c = tl.arange(0, C)
+    row, row_rest = tl.load(table + c), tl.load(table + C + c)
+    column, column_rest = tl.load(table + 2 * C + c), tl.load(table + 3 * C + c)
+    number = c
+    if RESET:
+        number = tl.load(table + 6 * C + c)
+    if TRANSPOSED:
+        pairs = (row[None, :] - column[:, None]) + (row_rest[None, :] - column_rest[:, None])
+        meets = c[None, :] - BEFORE >= c[:, None]
+    else:
+        pairs = (row[:, None] - column[None, :]) + (row_rest[:, None] - column_rest[None, :])
+        meets = c[:, None] - BEFORE >= c[None, :]
+    if RESET:
+        meets = meets & (number[:, None] == number[None, :])
+    return exp(tl.where(meets, pairs, float("-inf")))
+
+
+@triton.jit
+def load_right(table, C: tl.constexpr):
+    """The decay from the chunk's start to what every row sees [C]."""
+    return tl.load(table + 4 * C + tl.arange(0, C))
+
+
+@triton.jit
+def load_left(table, C: tl.constexpr):
+    """The decay from every column to the chunk's end [C]."""
+    return tl.load(table + 5 * C + tl.arange(0, C))

@@ -1,0 +1,80 @@
+"""Combinations of what a record may hold, as the chunked kernels are compiled for them."""
+
+from dataclasses import dataclass, fields
+from itertools import combinations, product
+from typing import Any
+
+import torch
+
+from eos.record import Memory, Read, Recurrence, Transition
+
+BATCH, HEADS = 1, 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Flags:
+    """One of them; a decay of K or V is none, one number a head, or one of every entry."""
+
+    key: str = "none"
+    value: str = "none"
+    read: Read = "after"
+    reset: bool = False
+    reads: int = 1
+    memory: bool = True
+
+    def __str__(self) -> str:
+        return " ".join(f"{held.name}={getattr(self, held.name)}" for held in fields(self))
+
+
+CHOICES: dict[str, tuple[Any, ...]] = {
+    "key": ("none", "one", "every"),
+    "value": ("none", "one", "every"),
+    "read": ("after", "before"),
+    "reset": (False, True),
+    "reads": (1, 2),
+    "memory": (False, True),
+}
+EVERY = [Flags(**dict(zip(CHOICES, chosen, strict=True))) for chosen in product(*CHOICES.values())]
+
+
+def pairwise(every: list[Flags]) -> list[Flags]:
+    """Few of them, in which every pair of choices of two flags is met; greedily."""
+
+    def pairs(flags: Flags) -> set[tuple[Any, ...]]:
+        return {(a, getattr(flags, a), b, getattr(flags, b)) for a, b in combinations(CHOICES, 2)}
+
+    missing = set().union(*(pairs(flags) for flags in every))
+    found = []
+    while missing:
+        best = max(every, key=lambda flags: len(pairs(flags) & missing))
+        found.append(best)
+        missing -= pairs(best)
+    return found
+
+
+def record(flags: Flags, *, length: int, key: int, value: int, batch: int = BATCH, heads: int = HEADS) -> Recurrence:
+    """A record of them in float64, whose log-decays are drawn from nearly none to −88."""
+    generator = torch.Generator().manual_seed(0)
+
+    def normal(*shape: int) -> torch.Tensor:
+        return torch.randn(*shape, generator=generator, dtype=torch.float64).requires_grad_()
+
+    def decay(kind: str, entries: int) -> torch.Tensor | None:
+        if kind == "none":
+            return None
+        drawn = torch.randint(4, (batch, length, heads, 1 if kind == "one" else entries), generator=generator)
+        return torch.tensor([-1e-4, -0.5, -3.0, -80.0], dtype=torch.float64)[drawn].requires_grad_()
+
+    reset = None
+    if flags.reset:
+        reset = torch.rand(batch, length, generator=generator) < 0.15
+        reset[:, length // 2] = True
+    return Recurrence(
+        input=normal(batch, length, heads, value),
+        expand=normal(batch, length, heads, key),
+        shrink=tuple(normal(batch, length, heads, key) for _ in range(flags.reads)),
+        transition=Transition(key=decay(flags.key, key), value=decay(flags.value, value)),
+        memory=Memory(value=normal(batch, heads, key, value)) if flags.memory else None,
+        read=flags.read,
+        reset=reset,
+    )
