@@ -20,15 +20,18 @@ class Gradients:
     over_value: Tensor | None = None
     over_both: Tensor | None = None
     erase: tuple[Tensor | None, Tensor | None] = (None, None)
+    rate: tuple[Tensor | None, Tensor | None] = (None, None)
 
     def flat(self) -> list[Tensor | None]:
         """In the order of :func:`flat`."""
-        return [self.input, self.expand, *self.reads, self.over_key, self.over_value, self.over_both, *self.erase]
+        decays = [self.over_key, self.over_value, self.over_both]
+        return [self.input, self.expand, *self.reads, *decays, *self.erase, *self.rate]
 
 
 def flat(x: Lowered) -> list[Tensor | None]:
     """Every tensor of a window that may take a gradient, in one fixed order."""
-    return [x.input, x.expand, *x.reads, x.over_key, x.over_value, x.over_both, *(x.erase or (None, None))]
+    pairs = [*(x.erase or (None, None)), *(x.rate or (None, None))]
+    return [x.input, x.expand, *x.reads, x.over_key, x.over_value, x.over_both, *pairs]
 
 
 class AbstractAlgorithm(ABC):
@@ -66,5 +69,6 @@ class AbstractAlgorithm(ABC):
             over_value=held[3 + reads],
             over_both=held[4 + reads],
             erase=(held[5 + reads], held[6 + reads]),
+            rate=(held[7 + reads], held[8 + reads]),
         )
         return gradients, grads[0]

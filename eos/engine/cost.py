@@ -4,10 +4,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from eos.engine.structure import Structure
+from eos.engine.triton.tiles import tiles_of
 
 #: What one operation costs: floating-point operations a second of a matrix product, bytes a second of an elementwise
 #: one, seconds to launch any. Only ratios matter for the choice.
 SPEEDS = {"cpu": (6e10, 1.2e10, 8e-6), "cuda": (4e14, 4e12, 5e-6)}
+#: Floating-point operations a second of a GPU outside its tensor cores.
+SCALAR_SPEED = 3e13
 #: Entries of e and i that a window holds, where an algorithm works on many chunks at once; and its steps, within.
 WINDOW_ENTRIES = {"chunked": 1 << 21, "delta": 1 << 20}
 SHORTEST_WINDOW, LONGEST_WINDOW = 256, 4096
@@ -41,7 +44,8 @@ def window(s: Structure, algorithm: str, backend: str) -> int:
     """Steps lowered and run at once."""
     if backend == "triton":
         stored = 2 * 4 * s.batch * s.heads * s.key * s.value * s.substeps
-        return min(s.length, max(LONGEST_WINDOW, KERNEL_CHUNK * _power_of_two(KERNEL_WINDOW_BYTES // stored)))
+        each = 1 if s.over_both and not s.rate_alone else KERNEL_CHUNK  # what is made of every step, or of every chunk
+        return min(s.length, max(SHORTEST_WINDOW, each * _power_of_two(KERNEL_WINDOW_BYTES // stored)))
     if algorithm == "elementwise":
         steps = ELEMENTWISE_WINDOW_BYTES // (4 * s.batch * s.heads * s.key * s.value)
         return max(8, min(SHORTEST_WINDOW, _power_of_two(steps)))
@@ -59,7 +63,7 @@ def _power_of_two(x: int) -> int:
 def chunk(structure: Structure, backend: str) -> int:
     """Steps of a chunk of the chunked and delta algorithms."""
     if backend == "triton":
-        return KERNEL_CHUNK
+        return tiles_of(structure).chunk
     return SHORT_CHUNK if structure.key + structure.value <= SHORT_FEATURES else CHUNK
 
 
@@ -145,6 +149,19 @@ def _cost_chunked_kernel(s: Structure) -> Cost:
     return _cost(s, flops=_tokens(s) * flops, floats=_tokens(s) * floats + _lowered(s), launches=3)
 
 
+def _cost_elementwise_kernel(s: Structure) -> Cost:
+    """Of the Triton kernels: every entry of the memory is decayed and written at each step, in registers."""
+    width = 2 if "16" in s.activations else 4
+    entries = s.key * s.value
+    wide = entries * (len(s.per_channel) + (s.gate_over_both or s.phase_over_value))
+    floats = ((1 + s.reads) * (s.key + s.value) + wide) * width / 4 + 2 * entries / KERNEL_CHUNK
+    # a scan of a chunk takes log₂ C turns of three operations, an exponential counts as ten
+    scanned = entries * (10 + 3 * (KERNEL_CHUNK.bit_length() - 1) + 2 * s.reads)
+    slower = SPEEDS["cuda"][0] / SCALAR_SPEED
+    flops = _tokens(s) * scanned * slower
+    return _cost(s, flops=flops, floats=_tokens(s) * floats + _lowered(s), launches=1)
+
+
 #: The forward cost of every algorithm, by backend.
 COSTS: dict[str, dict[str, Callable[[Structure], Cost]]] = {
     "torch": {
@@ -154,5 +171,5 @@ COSTS: dict[str, dict[str, Callable[[Structure], Cost]]] = {
         "delta": _cost_delta,
         "fft": _cost_fft,
     },
-    "triton": {"chunked": _cost_chunked_kernel},
+    "triton": {"chunked": _cost_chunked_kernel, "elementwise": _cost_elementwise_kernel},
 }

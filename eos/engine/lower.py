@@ -31,6 +31,9 @@ class Lowered:
         over_key: log-decay [1|B,1|S,1|H,1|K] ≤ 0, or None.
         over_value: log-decay [1|B,1|S,1|H,1|V] ≤ 0, or None.
         over_both: log-decay [1|B,1|S,1|H,K,V] ≤ 0 that is not a sum of the two, or None.
+        rate: (rate [1|H,1|K,1|V], step [1|B,1|S,1|H,1|K,1|V]), whose product through ``link`` is a log-decay beside the
+            others, for an algorithm that makes it itself; or None.
+        link, tau: as in the record.
         erase: (a, b), [B,S,H,K] each, or None.
         reset: [B,S] bool, or None; there, reads before and b are zero already.
         before: whether reads see m_{t-1}.
@@ -51,6 +54,9 @@ class Lowered:
     turn: Tensor | None
     log_scale: Tensor | None
     trace: Tensor | None
+    rate: tuple[Tensor, Tensor] | None = None
+    link: str = "identity"
+    tau: float = 1.0
 
 
 def lower(
@@ -70,8 +76,10 @@ def lower(
     length, steps = sizes["T"], sizes["T"] * n
     transition = window.transition
 
+    rate = _rate(transition, dtype) if activations is not None and n == 1 else None
     over_key, over_value, over_both = (
-        None if x is None else _scatter(x, n, length) for x in _decays(transition, dtype, floored=activations is None)
+        None if x is None else _scatter(x, n, length)
+        for x in _decays(transition, dtype, floored=activations is None, whole=rate is None)
     )
     gates = [] if transition.gate is None else [transition.gate.to(dtype)]
     trace = None
@@ -84,6 +92,7 @@ def lower(
     if transition.turns:
         over_key = None if over_key is None else _tied(over_key, key)
         over_both = None if over_both is None else _tied(over_both.mT, key).mT
+        rate = None if rate is None else (_tied(rate[0].mT, key).mT, _tied(rate[1].mT, key).mT)
 
     i = _ones(window, dtype) if window.input is None else window.input.to(dtype)
     i = i.expand(batch, steps, heads, sizes["V"])
@@ -131,14 +140,17 @@ def lower(
         turn=turn,
         log_scale=log_scale,
         trace=trace,
+        rate=rate,
+        link=transition.link,
+        tau=transition.tau,
     )
 
 
 def _decays(
-    transition: Transition, dtype: torch.dtype, *, floored: bool
+    transition: Transition, dtype: torch.dtype, *, floored: bool, whole: bool
 ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-    """Log-decays over K and over V, floored where asked; or over both where there is a rate."""
-    if transition.rate is not None:
+    """Log-decays over K and over V, floored where asked; where there is a rate and ``whole`` is asked, over both."""
+    if whole and transition.rate is not None:
         return None, None, log_decay(transition, 0, dtype)
     over_key = None if transition.head is None else transition.head.to(dtype)[..., None]
     if transition.key is not None:
@@ -150,6 +162,12 @@ def _decays(
     if floored and over_value is not None:
         over_value = over_value.clamp(min=LOG_FLOOR)
     return over_key, over_value, None
+
+
+def _rate(transition: Transition, dtype: torch.dtype) -> tuple[Tensor, Tensor] | None:
+    """The one rate with its step, where there is one alone."""
+    terms = [(rate, step) for rate, _, step in transition.terms if rate is not None]
+    return (terms[0][0].to(dtype), terms[0][1].to(dtype)) if len(terms) == 1 else None
 
 
 def _normalise(

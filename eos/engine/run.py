@@ -92,10 +92,9 @@ def run_planned(record: Recurrence, chosen: Plan, *, trace: bool) -> tuple[tuple
 
 def _algorithm(chosen: Plan) -> AbstractAlgorithm:
     if chosen.backend == "triton":
-        from eos.engine.triton.chunked import TritonChunked
-        from eos.engine.triton.tiles import Tiles
+        from eos.engine.triton import algorithm_of  # imports triton, which only a GPU needs
 
-        return TritonChunked(Tiles(chunk=chosen.chunk))
+        return algorithm_of(chosen.algorithm, chosen.structure)
     if chosen.algorithm == "chunked":
         return Chunked(size=chosen.chunk)
     return Delta(size=chosen.chunk) if chosen.algorithm == "delta" else Elementwise()

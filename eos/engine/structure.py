@@ -44,6 +44,11 @@ class Structure:
     device: str
 
     @property
+    def rate_alone(self) -> bool:
+        """Whether rate × step is all that lies over K and V."""
+        return not (self.phase_over_value or self.gate_over_both or self.per_channel)
+
+    @property
     def over_both(self) -> str | None:
         """What keeps writes and decays from being products over K and V, or None."""
         if "rate" in self.parts:

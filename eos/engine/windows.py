@@ -192,6 +192,7 @@ def _leaf(x: Lowered) -> Lowered:
         over_value=cut(x.over_value),
         over_both=cut(x.over_both),
         erase=None if x.erase is None else (cut(x.erase[0]), cut(x.erase[1])),
+        rate=None if x.rate is None else (cut(x.rate[0]), cut(x.rate[1])),
     )
 
 

@@ -218,7 +218,7 @@ class _Launch:
             REVERSE=reverse,
             **self.arithmetic.options(),
             num_warps=t.forward_warps,
-            num_stages=t.forward_stages,
+            num_stages=t.stages,
         )
         return after, kept
 

@@ -1,6 +1,10 @@
-"""Tile sizes."""
+"""How big a piece of a record a program takes: a shipped table, by architecture, widths and digits."""
 
 from dataclasses import dataclass
+
+import torch
+
+from eos.engine.structure import Structure
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -13,15 +17,53 @@ class Tiles:
         scores: entries of the decaying axis that a scores program takes at once.
         near, far: entries of a backward program's own axis, and of the other at once.
         forward_warps, scores_warps, backward_warps: warps of a program.
-        forward_stages: chunks loaded ahead.
+        stages: chunks that a forward program loads ahead, itself included.
     """
 
     chunk: int = 64
     value: int = 64
-    scores: int = 64
-    near: int = 64
+    scores: int = 32
+    near: int = 32
     far: int = 64
     forward_warps: int = 4
     scores_warps: int = 4
     backward_warps: int = 4
-    forward_stages: int = 2
+    stages: int = 2
+
+
+#: By architecture, whether numbers have 16 bits, and the widest K or V that a row serves. Found by compiling, for
+#: registers and shared memory (docs/kernel.md has the figures); not yet timed on any of them.
+SHIPPED: dict[tuple[str, bool], dict[int, Tiles]] = {
+    ("sm_90", True): {64: Tiles(), 128: Tiles(value=32), 256: Tiles(value=16)},
+    ("sm_90", False): {64: Tiles(chunk=32, value=32), 128: Tiles(chunk=32, value=16), 256: Tiles(chunk=32, value=16)},
+    ("sm_80", True): {64: Tiles(value=32), 128: Tiles(value=32), 256: Tiles(chunk=32, value=16)},
+    ("sm_80", False): {64: Tiles(chunk=32, value=32), 128: Tiles(chunk=32, value=16), 256: Tiles(chunk=32, value=16)},
+    ("gfx942", True): {64: Tiles(value=32), 128: Tiles(value=32), 256: Tiles(chunk=32, value=16)},
+    ("gfx942", False): {64: Tiles(chunk=32, value=32), 128: Tiles(chunk=32, value=16), 256: Tiles(chunk=32, value=16)},
+}
+
+
+def tiles_for(architecture: str, widest: int, dtype: torch.dtype) -> Tiles:
+    """The row of the table that serves a record.
+
+    Arguments:
+        architecture: as :func:`architecture_of` names it.
+        widest: the greater of K and V.
+        dtype: of the activations.
+    """
+    rows = SHIPPED[architecture, dtype.itemsize == 2]
+    return next(tiles for most, tiles in rows.items() if widest <= most)
+
+
+def tiles_of(s: Structure) -> Tiles:
+    """The tiles of a record on this machine's GPU."""
+    dtype = getattr(torch, s.activations.removeprefix("torch."))
+    return tiles_for(architecture_of(s.device), max(s.key, s.value), dtype)
+
+
+def architecture_of(device: str) -> str:
+    """The row of the table for this machine's GPU; without one, of the newest that is listed."""
+    if torch.version.hip is not None:
+        return "gfx942"
+    older = device == "cuda" and torch.cuda.is_available() and torch.cuda.get_device_capability() < (9, 0)
+    return "sm_80" if older else "sm_90"

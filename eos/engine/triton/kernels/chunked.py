@@ -321,7 +321,7 @@ def chunked_backward(
     column = _tile(_at(columns, columns_batch, b, h, n, C), columns, rest, x, X, C)
     dcolumn = tl.zeros([C, BX], tl.float32)
     ends = tl.zeros([BX], tl.float32)
-    for first in tl.static_range(0, Z, BZ):
+    for first in tl.range(0, Z, BZ, num_stages=1):
         z = first + tl.arange(0, BZ)
         inside = (z[:, None] < Z) & (x[None, :] < X)
         zx = z[:, None] * memory_z + x[None, :] * memory_x
@@ -359,7 +359,7 @@ def chunked_backward(
         else:
             a = tl.zeros([C, C], tl.float32)
             at = tl.zeros([C, C], tl.float32)
-        for first in tl.static_range(0, Z, BZ):
+        for first in tl.range(0, Z, BZ, num_stages=1):
             z = first + tl.arange(0, BZ)
             far = _tile(far_row_at, far_rows, rest, z, Z, C)
             if FAR != 2:
@@ -384,6 +384,7 @@ def chunked_backward(
                 meets = meets & document(_load_reset(reset, b, n, T, C), C)[1]
             a = tl.where(meets, a, 0.0)
             at = tl.where(tl.trans(meets), at, 0.0)
+        a, at = a.to(DOT), at.to(DOT)
         if NEAR == 2:
             met_row, met_column = _met_both(
                 a, at, row, column, g1, g2, g3, masks, C, ROWS or DECAY, PIECES, PRECISION, DOT

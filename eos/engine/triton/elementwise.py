@@ -1,0 +1,295 @@
+"""Launches the elementwise kernels: what eos.engine.elementwise.Elementwise is elsewhere, with rate × step unmade."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from eos.engine.algorithm import AbstractAlgorithm, Gradients
+from eos.engine.lower import Lowered
+from eos.engine.triton.kernels.elementwise import Entries, elementwise_backward, elementwise_forward
+
+#: Reads of one launch.
+TOGETHER = 2
+
+
+@dataclass(frozen=True)
+class TritonElementwise(AbstractAlgorithm):
+    """Chunks of ``tile`` entries of V, one row of K at a time. Their steps are as many as registers hold."""
+
+    chunk: int = 32
+    backward_chunk: int = 16
+    tile: int = 32
+    warps: int = 1
+
+    takes_activations = True
+
+    def forward(self, x: Lowered, memory: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
+        launch = _Launch(self, x, self.chunk)
+        ys: list[Tensor] = []
+        memories = memory
+        for start in range(0, len(x.reads), TOGETHER):
+            found, memories = launch.forward(memory, x.reads[start : start + TOGETHER])
+            ys += found
+        return tuple(ys), memories[:, -1].unflatten(0, memory.shape[:2])
+
+    def backward(
+        self, x: Lowered, memory: Tensor, dys: tuple[Tensor, ...], dmemory: Tensor
+    ) -> tuple[Gradients, Tensor]:
+        launch = _Launch(self, x, self.backward_chunk)
+        _, memories = launch.forward(memory, ())
+        total, dbefore = None, dmemory
+        for start in range(0, len(x.reads), TOGETHER):
+            part = slice(start, start + TOGETHER)
+            after = dmemory if start == 0 else torch.zeros_like(dmemory)
+            found, before = launch.backward(memories, memory, x.reads[part], dys[part], after)
+            total = found if total is None else _added(total, found)
+            dbefore = before if start == 0 else dbefore + before
+        assert total is not None
+        return total, dbefore
+
+
+class _Launch:
+    """One window of a lowered record."""
+
+    def __init__(self, sizes: TritonElementwise, x: Lowered, chunk: int) -> None:
+        self.x, self.chunk, self.warps = x, chunk, sizes.warps
+        self.batch, self.steps, self.heads, self.value = x.input.shape
+        self.key = x.expand.shape[3]
+        self.count = -(-self.steps // chunk)
+        self.tile = min(sizes.tile, 1 << (self.value - 1).bit_length())
+        self.tiles = -(-self.value // self.tile)
+        self.reset = x.input if x.reset is None else x.reset.contiguous().view(torch.uint8)
+        rate, step = x.rate if x.rate is not None else (x.input, x.input)
+        self.rate = rate.detach()
+        self.step = step.detach()
+        self.decays = [x.over_key, x.over_value, x.over_both]
+
+    def forward(self, memory: Tensor, reads: tuple[Tensor, ...]) -> tuple[list[Tensor], Tensor]:
+        """Some reads, and the memories [B·H, N+1, K, V] between chunks."""
+        x, programs = self.x, self.batch * self.heads
+        memories = memory.new_empty(programs, self.count + 1, self.key, self.value)
+        memories[:, 0] = memory.flatten(0, 1)
+        outs = [torch.empty_like(x.input, memory_format=torch.contiguous_format) for _ in reads]
+        first, second = (*reads, x.input, x.input)[:2]
+        first_out, second_out = (*outs, x.input, x.input)[:2]
+        elementwise_forward[(self.tiles * programs,)](
+            _entries(x.input),
+            _entries(x.expand),
+            _entries(first),
+            _entries(second),
+            *self._decay_entries(),
+            _rate_entries(self.rate),
+            _entries(first_out),
+            _entries(second_out),
+            self.reset,
+            memories,
+            _batch(x.input),
+            _batch(x.expand),
+            _batch(first),
+            _batch(second),
+            *self._decay_batches(),
+            _batch(first_out),
+            self.steps,
+            self.heads,
+            self.key,
+            READS=len(reads),
+            **self._flags(reads),
+        )
+        if x.before:
+            for y, s in zip(outs, reads, strict=True):
+                y[:, 0] = _read(memory, s[:, 0].detach())
+        return outs, memories
+
+    def backward(
+        self,
+        memories: Tensor,
+        memory: Tensor,
+        reads: tuple[Tensor, ...],
+        dys: tuple[Tensor, ...],
+        dmemory: Tensor,
+    ) -> tuple[Gradients, Tensor]:
+        """The gradients through some reads, and that of the memory before the window."""
+        x = self.x
+        adjoint = dmemory.clone(memory_format=torch.contiguous_format)
+        dinput = torch.empty_like(x.input, memory_format=torch.contiguous_format)
+        dexpand = self._gradient(x.expand, of_key=True, of_value=x.expand.dim() == 5)
+        dreads = [self._gradient(s, of_key=True, of_value=s.dim() == 5) for s in reads]
+        over_key, over_value, over_both = self.decays
+        key_every, value_every = (t is not None and t.shape[3] > 1 for t in (over_key, over_value))
+        dkey = self._room(over_key, of_key=key_every, of_value=False, unused=dinput)
+        dvalue = self._room(over_value, of_key=False, of_value=value_every, unused=dinput)
+        dboth = self._room(over_both, of_key=True, of_value=True, unused=dinput)
+        rated = x.rate is not None and any(_differentiable(t) for t in x.rate)
+        of_step = [rated and self.step.shape[axis] > 1 for axis in (3, 4)]
+        dstep = self._gradient(self.step, of_key=of_step[0], of_value=of_step[1]) if rated else dinput
+        drate = memories.new_zeros(self.batch, self.heads, self.key, self.value)
+        first, second = (*reads, x.input, x.input)[:2]
+        first_dy, second_dy = (*dys, x.input, x.input)[:2]
+        dfirst, dsecond = (*dreads, dinput, dinput)[:2]
+        elementwise_backward[(self.tiles * self.batch * self.heads,)](
+            _entries(x.input),
+            _entries(x.expand),
+            _entries(first),
+            _entries(second),
+            *self._decay_entries(),
+            _rate_entries(self.rate),
+            _entries(first_dy),
+            _entries(second_dy),
+            self.reset,
+            memories,
+            adjoint,
+            *(_entries(d) for d in (dinput, dexpand, dfirst, dsecond, dkey, dvalue, dboth, dstep)),
+            drate,
+            _batch(x.input),
+            _batch(x.expand),
+            _batch(first),
+            _batch(second),
+            *self._decay_batches(),
+            _batch(first_dy),
+            _batch(second_dy),
+            *(_batch(d) for d in (dinput, dexpand, dfirst, dkey, dvalue, dboth, dstep)),
+            self.steps,
+            self.heads,
+            self.key,
+            READS=len(reads),
+            STEP_K=of_step[0],
+            KEY_EVERY=key_every,
+            VALUE_EVERY=value_every,
+            DKEY=_differentiable(over_key),
+            DVALUE=_differentiable(over_value),
+            DBOTH=_differentiable(over_both),
+            DRATE=rated,
+            **self._flags(reads),
+        )
+        if x.before:
+            for ds, s, dy in zip(dreads, reads, dys, strict=True):
+                ds[:, 0] = 0.0
+                ds[:, 0, : self.heads] = _read_gradient(memory, dy[:, 0], s)
+                adjoint += _write(s[:, 0].detach(), dy[:, 0])
+        return (
+            Gradients(
+                input=dinput,
+                expand=self._summed(dexpand, x.expand),
+                reads=tuple(self._summed(d, s) for d, s in zip(dreads, reads, strict=True)),
+                over_key=self._found(dkey, over_key),
+                over_value=self._found(dvalue, over_value),
+                over_both=self._found(dboth, over_both),
+                rate=(drate.sum(0).sum_to_size(self.rate.shape), self._summed(dstep, self.step))
+                if rated
+                else (None, None),
+            ),
+            adjoint,
+        )
+
+    def _flags(self, reads: tuple[Tensor, ...]) -> dict[str, object]:
+        x = self.x
+        over_key, over_value, over_both = self.decays
+        return {
+            "V": self.value,
+            "C": self.chunk,
+            "BV": self.tile,
+            "EXPAND_V": x.expand.dim() == 5,
+            "READ_V": any(s.dim() == 5 for s in reads),
+            "KEY": over_key is not None,
+            "VALUE": over_value is not None,
+            "BOTH": over_both is not None,
+            "RATE": x.rate is not None,
+            "STEP_V": x.rate is not None and self.step.shape[-1] > 1,
+            "LINK": x.link == "log_sigmoid",
+            "TAU": x.tau,
+            "BEFORE": x.before,
+            "RESET": x.reset is not None,
+            "num_warps": self.warps,
+        }
+
+    def _decay_entries(self) -> list[Entries]:
+        over_key, over_value, over_both = (self.x.input if t is None else t for t in self.decays)
+        return [_entries(over_key), _entries(over_value, over_v=True), _entries(over_both), _entries(self.step)]
+
+    def _decay_batches(self) -> list[int]:
+        return [_batch(self.x.input if t is None else t) for t in self.decays] + [_batch(self.step)]
+
+    def _gradient(self, like: Tensor, *, of_key: bool, of_value: bool) -> Tensor:
+        """Room for a gradient [B, S, H, K|1, V] in the tensor's dtype, or, without V, [B, S, tiles·H, K|1]."""
+        key = self.key if of_key else 1
+        if of_value:
+            return like.new_empty(self.batch, self.steps, self.heads, key, self.value)
+        return like.new_empty(self.batch, self.steps, self.tiles * self.heads, key, dtype=torch.float32)
+
+    def _room(self, like: Tensor | None, *, of_key: bool, of_value: bool, unused: Tensor) -> Tensor:
+        if like is None or not like.requires_grad:
+            return unused
+        return self._gradient(like, of_key=of_key, of_value=of_value)
+
+    def _found(self, gradient: Tensor, like: Tensor | None) -> Tensor | None:
+        return None if like is None or not like.requires_grad else self._summed(gradient, like)
+
+    def _summed(self, gradient: Tensor, like: Tensor) -> Tensor:
+        """In the shape of the tensor: summed over the tiles of V and over what is shared."""
+        if gradient.shape[2] != self.heads or gradient.dim() == 4:
+            gradient = gradient.unflatten(2, (self.tiles, self.heads)).sum(2)
+        if gradient.dim() < like.dim():
+            gradient = gradient[..., None]
+        elif gradient.dim() > like.dim():
+            gradient = gradient.squeeze(3)
+        return gradient.sum_to_size(like.shape).to(like.dtype)
+
+
+def _differentiable(x: Tensor | None) -> bool:
+    return x is not None and x.requires_grad
+
+
+def _strides(x: Tensor) -> list[int]:
+    return [0 if size == 1 else stride for size, stride in zip(x.shape, x.stride(), strict=True)]
+
+
+def _entries(x: Tensor, *, over_v: bool = False) -> Entries:
+    """Of [B,S,H,K], or [B,S,H,V] where ``over_v`` or the tensor is an input, or [B,S,H,K,V]."""
+    x = x.detach()
+    _, time, head, *rest = _strides(x)
+    key, value = rest if x.dim() == 5 else (rest[0], rest[0])
+    return Entries(x, time, head, key, value)
+
+
+def _rate_entries(rate: Tensor) -> Entries:
+    """Of [H,K,V], which has no time."""
+    if rate.dim() != 3:
+        return Entries(rate, 0, 0, 0, 0)
+    head, key, value = _strides(rate)
+    return Entries(rate, 0, head, key, value)
+
+
+def _batch(x: Tensor) -> int:
+    return _strides(x)[0]
+
+
+def _read(memory: Tensor, s: Tensor) -> Tensor:
+    """Σ_k m_kv s_k, [B,H,V], of s [B,H,K] or [B,H,K,V]."""
+    return (memory * (s if s.dim() == 4 else s[..., None])).sum(2)
+
+
+def _read_gradient(memory: Tensor, dy: Tensor, s: Tensor) -> Tensor:
+    product = memory * dy[:, :, None]
+    return product if s.dim() == 5 else product.sum(-1)
+
+
+def _write(s: Tensor, dy: Tensor) -> Tensor:
+    return (s if s.dim() == 4 else s[..., None]) * dy[:, :, None]
+
+
+def _added(left: Gradients, right: Gradients) -> Gradients:
+    """Of two launches, each with its own reads."""
+
+    def add(x: Tensor | None, y: Tensor | None) -> Tensor | None:
+        return None if x is None or y is None else x + y
+
+    return Gradients(
+        input=add(left.input, right.input),
+        expand=add(left.expand, right.expand),
+        reads=left.reads + right.reads,
+        over_key=add(left.over_key, right.over_key),
+        over_value=add(left.over_value, right.over_value),
+        over_both=add(left.over_both, right.over_both),
+        rate=(add(left.rate[0], right.rate[0]), add(left.rate[1], right.rate[1])),
+    )

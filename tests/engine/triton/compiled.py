@@ -1,0 +1,148 @@
+"""Compiles the kernels for a GPU that need not be there, and says what each takes. Run as a program, it prints JSON.
+
+Every launch of a record's forward and backward pass is compiled instead of made. Not to be run under TRITON_INTERPRET.
+"""
+
+import json
+import re
+import subprocess
+import sys
+import tempfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import triton
+from triton.backends.compiler import GPUTarget
+from triton.runtime import driver
+from triton.runtime.jit import JITFunction
+
+from eos.engine.lower import Lowered
+from eos.engine.triton.chunked import TritonChunked
+from eos.engine.triton.elementwise import TritonElementwise
+from eos.engine.triton.tiles import tiles_for
+
+TARGETS = {
+    "sm_80": GPUTarget("cuda", 80, 32),
+    "sm_90": GPUTarget("cuda", 90, 32),
+    "gfx942": GPUTarget("hip", "gfx942", 64),
+}
+PTXAS = Path(triton.__file__).parent / "backends/nvidia/bin/ptxas"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compiled:
+    """What one specialisation takes: registers a thread, bytes spilled a thread, bytes of shared memory a program."""
+
+    kernel: str
+    registers: int
+    spilled: int
+    shared: int
+    serialized: bool = False
+
+
+class _NoDevice:
+    """Stands for a driver of a GPU that is not there."""
+
+    def __init__(self, target: GPUTarget) -> None:
+        self.target = target
+
+    def get_current_target(self) -> GPUTarget:
+        return self.target
+
+    def get_current_device(self) -> int:
+        return 0
+
+    def get_current_stream(self, device: int) -> int:
+        return 0
+
+
+def measured(name: str, kernel: Any) -> Compiled:
+    """What the assembler says of a compiled kernel."""
+    if "ptx" not in kernel.asm:
+        text = kernel.asm["amdgcn"]
+        registers, spilled = (
+            int(re.findall(rf"\.{key}: *(\d+)", text)[0]) for key in ("vgpr_count", "vgpr_spill_count")
+        )
+        return Compiled(kernel=name, registers=registers, spilled=4 * spilled, shared=kernel.metadata.shared)
+    ptx = kernel.asm["ptx"]
+    architecture = re.findall(r"\.target (sm_\w+)", ptx)[0]
+    with tempfile.NamedTemporaryFile("w", suffix=".ptx") as file:
+        file.write(ptx)
+        file.flush()
+        command = [str(PTXAS), "-v", "-arch", architecture, file.name, "-o", "/dev/null"]
+        said = subprocess.run(command, capture_output=True, text=True, check=True).stderr
+    return Compiled(
+        kernel=name,
+        registers=int(re.findall(r"Used (\d+) registers", said)[0]),
+        spilled=int(re.findall(r"(\d+) bytes spill stores", said)[0]),
+        shared=kernel.metadata.shared,
+        serialized="serialized" in said,
+    )
+
+
+#: What is compiled: the decay of K and of V, each none, one (a head) or every (entry), or one rate for both.
+CASES = {
+    "chunked none": ("none", "none"),
+    "chunked one": ("one", "none"),
+    "chunked every": ("every", "none"),
+    "chunked both": ("every", "every"),
+    "elementwise value": ("none", "every"),
+    "elementwise rate": ("rate", "none"),
+}
+
+
+def compiled(target: str, name: str, size: int, dtype: torch.dtype) -> list[Compiled]:
+    """Every kernel of one record of :data:`CASES` with K = V = size, in the order of their launches, forward first."""
+    found: list[Compiled] = []
+    launch = JITFunction.run
+
+    def compile_only(self: Any, *arguments: Any, grid: Any, warmup: bool, **options: Any) -> Any:
+        kernel = launch(self, *arguments, grid=grid, warmup=True, **options)
+        found.append(measured(self.__name__, kernel))
+        return kernel
+
+    JITFunction.run = compile_only
+    driver.set_active(_NoDevice(TARGETS[target]))
+    batch, length, heads = 2, 256, 4
+    over_key, over_value = CASES[name]
+
+    def decay(kind: str) -> torch.Tensor | None:
+        shape = (batch, length, heads, 1 if kind == "one" else size)
+        return torch.zeros(shape).requires_grad_() if kind in ("one", "every") else None
+
+    tensor = torch.zeros(batch, length, heads, size, dtype=dtype)
+    rate = None
+    if over_key == "rate":
+        rate = (torch.zeros(heads, size, size).requires_grad_(), torch.zeros(batch, length, heads, 1, size))
+    x = Lowered(
+        input=tensor,
+        expand=tensor,
+        reads=(tensor,),
+        over_key=decay(over_key),
+        over_value=decay(over_value),
+        over_both=None,
+        erase=None,
+        reset=None,
+        before=False,
+        turn=None,
+        log_scale=None,
+        trace=None,
+        rate=rate,
+    )
+    memory = torch.zeros(batch, heads, size, size)
+    chunked = TritonChunked(tiles_for(target, size, dtype))
+    algorithm = chunked if name.startswith("chunked") else TritonElementwise()
+    algorithm.forward(x, memory)
+    algorithm.backward(x, memory, (tensor,), memory)
+    JITFunction.run = launch
+    return found
+
+
+if __name__ == "__main__":
+    for target, name, size, dtype in json.loads(sys.argv[1]):
+        for place, each in enumerate(compiled(target, name, size, getattr(torch, dtype))):
+            row = {"target": target, "case": name, "size": size, "dtype": dtype, "launch": place, **asdict(each)}
+            sys.stdout.write(json.dumps(row) + "\n")
+            sys.stdout.flush()
