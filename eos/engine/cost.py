@@ -145,7 +145,7 @@ def _cost_chunked_kernel(s: Structure) -> Cost:
         if varies:  # decays, scores and what comes decayed, written and read again
             levels = size.bit_length() - 1
             floats += entries + 2 * (size * s.reads + (1 + s.reads) * entries) * width / 4
-            flops += 2 * size * entries * (3 * (levels + 2) + levels * s.reads)
+            flops += 2 * size * entries * (2 * (levels + 2) + levels * s.reads)
     return _cost(s, flops=_tokens(s) * flops, floats=_tokens(s) * floats + _lowered(s), launches=3)
 
 

@@ -70,12 +70,16 @@ def plan_structure(structure: Structure, *, backend: str = "auto", algorithm: st
     if algorithm != "auto":
         candidates = {pair: held for pair, held in candidates.items() if pair[0] == algorithm}
     costs = {pair: cost for pair, cost in candidates.items() if isinstance(cost, Cost)}
-    if not costs:
-        raise PlanError(f"backend {backend!r} cannot run this record: {next(iter(candidates.values()))}")
+    if not costs:  # the reason that counts is that of what torch would run
+        name = min(candidates, key=lambda pair: COSTS["torch"][pair[0]](structure).seconds)
+        raise PlanError(f"backend {backend!r} cannot run this record: {candidates[name]}")
     chosen, on = min(costs, key=lambda pair: costs[pair].seconds)
     best = {name: min(_of(costs, name), key=lambda cost: cost.seconds) for name in ALGORITHMS if _of(costs, name)}
+    no = {name: why for (name, _), why in candidates.items() if isinstance(why, str)} | {
+        name: why for name, why in refusals.items() if why
+    }
     reasons = [
-        (name, _reason(name, refusals[name], best.get(name), chosen, asked=algorithm != "auto")) for name in ALGORITHMS
+        (name, _reason(name, no.get(name), best.get(name), chosen, asked=algorithm != "auto")) for name in ALGORITHMS
     ]
     reasons += [(name, "chosen" if name == on else _not_on(structure, chosen, name, backend)) for name in BACKENDS]
     return Plan(
@@ -124,7 +128,7 @@ def _not_on(structure: Structure, algorithm: str, backend: str, asked: str) -> s
 
 def _reason(name: str, refusal: str | None, cost: Cost | None, chosen: str, *, asked: bool) -> str:
     if cost is None:
-        return f"no: {refusal}" if refusal else "not chosen: the backend asked for has no kernel of it"
+        return f"no: {refusal}" if refusal else "not chosen: another was asked for"
     estimate = f"{cost.seconds * 1e3:.3g} ms estimated ({cost.flops:.2g} flop, {cost.bytes:.2g} bytes)"
     if name == chosen:
         return f"chosen: {'asked for' if asked else 'cheapest'}, {estimate}"

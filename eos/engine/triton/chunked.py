@@ -64,8 +64,7 @@ class _Launch:
         self.arithmetic: Arithmetic = arithmetic(x)
         self.reads = heads_in_a_row(x.reads)
         self.reset = x.input if x.reset is None else x.reset.contiguous().view(torch.uint8)
-        table = torch.float32 if self.arithmetic.pieces == 0 else torch.bfloat16
-        self.masks = masks(tiles.chunk, x.before, table, x.input.device)
+        self.masks = masks(tiles.chunk, x.before, x.input.device)
 
     def forward(self, memory: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
         reads = len(self.x.reads)
@@ -286,6 +285,7 @@ class _Launch:
             RESET=self.x.reset is not None,
             ROWS=rows,
             DECAY=decay,
+            SPLIT=self.arithmetic.split,
             **self.arithmetic.options(),
             num_warps=t.backward_warps,
         )

@@ -8,6 +8,7 @@ from torch import Tensor
 from eos.engine.algorithm import AbstractAlgorithm, Gradients
 from eos.engine.lower import Lowered
 from eos.engine.triton.kernels.elementwise import Entries, elementwise_backward, elementwise_forward
+from eos.engine.triton.role import strides, unit
 
 #: Reads of one launch.
 TOGETHER = 2
@@ -205,7 +206,7 @@ class _Launch:
 
     def _decay_entries(self) -> list[Entries]:
         over_key, over_value, over_both = (self.x.input if t is None else t for t in self.decays)
-        return [_entries(over_key), _entries(over_value, over_v=True), _entries(over_both), _entries(self.step)]
+        return [_entries(over_key), _entries(over_value), _entries(over_both), _entries(self.step)]
 
     def _decay_batches(self) -> list[int]:
         return [_batch(self.x.input if t is None else t) for t in self.decays] + [_batch(self.step)]
@@ -240,28 +241,23 @@ def _differentiable(x: Tensor | None) -> bool:
     return x is not None and x.requires_grad
 
 
-def _strides(x: Tensor) -> list[int]:
-    return [0 if size == 1 else stride for size, stride in zip(x.shape, x.stride(), strict=True)]
-
-
-def _entries(x: Tensor, *, over_v: bool = False) -> Entries:
-    """Of [B,S,H,K], or [B,S,H,V] where ``over_v`` or the tensor is an input, or [B,S,H,K,V]."""
+def _entries(x: Tensor) -> Entries:
+    """Of [B,S,H,K], [B,S,H,V], or [B,S,H,K,V]; a kernel reads K or V of the first two."""
     x = x.detach()
-    _, time, head, *rest = _strides(x)
+    batch, time, head, *rest = strides(x)
     key, value = rest if x.dim() == 5 else (rest[0], rest[0])
-    return Entries(x, time, head, key, value)
+    return Entries(x, time, head, key, value, unit(batch, time))
 
 
 def _rate_entries(rate: Tensor) -> Entries:
     """Of [H,K,V], which has no time."""
-    if rate.dim() != 3:
-        return Entries(rate, 0, 0, 0, 0)
-    head, key, value = _strides(rate)
-    return Entries(rate, 0, head, key, value)
+    head, key, value = strides(rate) if rate.dim() == 3 else (0, 0, 0)
+    return Entries(rate, 0, head, key, value, 1)
 
 
 def _batch(x: Tensor) -> int:
-    return _strides(x)[0]
+    batch, time, *_ = strides(x)
+    return batch // unit(batch, time)
 
 
 def _read(memory: Tensor, s: Tensor) -> Tensor:

@@ -7,8 +7,8 @@ from torch import Tensor
 
 
 @lru_cache(maxsize=64)
-def masks(chunk: int, before: bool, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """[levels + 4, C, C]: which log-decays t each row sums.
+def masks(chunk: int, before: bool, device: torch.device) -> Tensor:
+    """[levels + 4, C, C] in float16: which log-decays t each row sums.
 
     0 … levels − 1   between a row and the seam of its block of 2^(level + 1) steps
     levels           from the chunk's start to the row, or to the step before it where reads are ``before``
@@ -26,4 +26,4 @@ def masks(chunk: int, before: bool, dtype: torch.dtype, device: torch.device) ->
         right, left = seen & (t >= start), (t > row) & (t < start + half)
         found.append(torch.where(row // half % 2 == 1, right, left))
     found += [seen, t > row, t >= row, t - int(before) >= row]
-    return torch.stack(found).to(dtype).contiguous()
+    return torch.stack(found).half()

@@ -14,7 +14,7 @@ from eos.engine.triton.kernels.chunked import Role
 
 @dataclass(frozen=True)
 class Place:
-    """A tensor [B,T,H,X] with the role that kernels see and its batch stride."""
+    """A tensor [B,T,H,X] with the role that kernels see and its batch stride in that role's units."""
 
     tensor: Tensor
     role: Role
@@ -23,21 +23,32 @@ class Place:
 
 @dataclass(frozen=True)
 class Arithmetic:
-    """How products are made: in which dtype, with what a float32 product may lose, and how 0/1 sums are split."""
+    """How products are made: in which dtype, with what a float32 product may lose, and whether exact sums are split."""
 
     dtype: Any
     precision: str
-    pieces: int
+    split: bool
 
     def options(self) -> dict[str, Any]:
-        return {"DOT": self.dtype, "PRECISION": self.precision, "PIECES": self.pieces}
+        return {"DOT": self.dtype, "PRECISION": self.precision}
 
 
 def place(x: Tensor) -> Place:
-    """Shared axes have stride 0."""
+    """Where a tensor lies; shared axes have stride 0."""
     x = x.detach()
-    batch, time, head, feature = (0 if size == 1 else stride for size, stride in zip(x.shape, x.stride(), strict=True))
-    return Place(tensor=x, role=Role(x, time, head, feature), batch=batch)
+    batch, time, head, feature = strides(x)
+    each = unit(batch, time)
+    return Place(tensor=x, role=Role(x, time, head, feature, each), batch=batch // each)
+
+
+def strides(x: Tensor) -> list[int]:
+    """The strides of a tensor, 0 where it is shared."""
+    return [0 if size == 1 else stride for size, stride in zip(x.shape, x.stride(), strict=True)]
+
+
+def unit(batch: int, time: int) -> int:
+    """What a batch stride is counted in: 16 entries where it is a multiple of them at any T, else one."""
+    return 16 if time % 16 == 0 and batch % 16 == 0 else 1
 
 
 def heads_in_a_row(reads: tuple[Tensor, ...]) -> Tensor:
@@ -48,6 +59,6 @@ def heads_in_a_row(reads: tuple[Tensor, ...]) -> Tensor:
 def arithmetic(x: Lowered) -> Arithmetic:
     """Products in the dtype of the activations; float32 in three products of half the digits, no digit lost."""
     if knobs.runtime.interpret:  # which multiplies no bfloat16
-        return Arithmetic(dtype=tl.float32, precision="ieee", pieces=0)
+        return Arithmetic(dtype=tl.float32, precision="ieee", split=False)
     dtype = {torch.bfloat16: tl.bfloat16, torch.float16: tl.float16, torch.float32: tl.float32}[x.input.dtype]
-    return Arithmetic(dtype=dtype, precision="tf32x3" if dtype == tl.float32 else "tf32", pieces=3)
+    return Arithmetic(dtype=dtype, precision="tf32x3" if dtype == tl.float32 else "tf32", split=True)

@@ -12,10 +12,10 @@ def refuse(s: Structure, algorithm: str) -> str | None:
     """Why the kernels cannot run an algorithm on a record, or None."""
     if s.device != "cuda" and not _interpreted():
         return f"the record is on {s.device} and the kernels run on a GPU; backend='torch' runs it here"
-    if algorithm not in ALGORITHMS:
-        return f"there is no kernel of the {algorithm} algorithm in this version; backend='torch' runs it"
     if "64" in s.dtype:
         return "the kernels keep a float32 memory; backend='torch' runs float64"
+    if algorithm not in ALGORITHMS:
+        return f"there is no kernel of the {algorithm} algorithm in this version; backend='torch' runs it"
     if algorithm == "chunked" and max(s.key, s.value) > WIDEST:
         return f"a tile holds at most {WIDEST} entries of K or V, got K = {s.key}, V = {s.value}"
     return None

@@ -13,7 +13,7 @@ the gradients of either axis; y are the rows of V. Memories are carried by one l
 in reverse for λ, whose writes are (s, dy).
 
 A decay is of kind 0 (none), 1 (one number a head) or 2 (one of every entry of its axis). ``Role`` says where a tensor
-lies; its batch stride stands apart, because it grows with T, which no kernel is compiled for.
+lies; its batch stride stands apart, in units of ``unit`` entries, because it grows with T.
 """
 
 from collections import namedtuple
@@ -25,23 +25,44 @@ from eos.engine.triton.kernels.intervals import (
     FLOOR,
     VECTORS,
     document,
+    exact_sum,
     exp,
     load_left,
     load_mask,
     load_pairs,
     load_right,
-    masked_sum,
     meeting,
     pieces,
     product,
     store_intervals,
+    summed_decay,
 )
 
-#: A tensor [B, T, H, X]: its first entry, and its strides over time, heads and features.
-Role = namedtuple("Role", ["pointer", "time", "head", "feature"])
+#: A tensor [B, T, H, X]: its first entry, its strides over time, heads and features, and the unit of that over batch:
+#: 16 tells the compiler that rows are aligned, whatever T is.
+Role = namedtuple("Role", ["pointer", "time", "head", "feature", "unit"])
+#: What grows with T, which no kernel is compiled for.
+GROWING = [
+    "T",
+    "columns_batch",
+    "dcolumns_batch",
+    "ddecay_batch",
+    "decay_batch",
+    "decayed_columns_batch",
+    "decayed_rows_batch",
+    "drows_batch",
+    "far_columns_batch",
+    "far_rows_batch",
+    "inputs_batch",
+    "outputs_batch",
+    "read_inputs_batch",
+    "reads_batch",
+    "rows_batch",
+    "value_batch",
+]
 
 
-@triton.jit
+@triton.jit(do_not_specialize=GROWING)
 def chunked_scores(
     rows,
     columns,
@@ -67,7 +88,6 @@ def chunked_scores(
     KIND: tl.constexpr,
     BEFORE: tl.constexpr,
     RESET: tl.constexpr,
-    PIECES: tl.constexpr,
     PRECISION: tl.constexpr,
     DOT: tl.constexpr,
 ):
@@ -90,12 +110,12 @@ def chunked_scores(
         place = head * chunks + n
         tl.store(totals + place, store_intervals(intervals + place * (VECTORS * C), g, begins, C, BEFORE))
     else:
-        for first in tl.range(0, X, BX, num_stages=1):
-            x = first + tl.arange(0, BX)
+        for start in tl.range(0, X, BX, num_stages=1):
+            x = start + tl.arange(0, BX)
             column = _tile(_at(columns, columns_batch, b, h, n, C), columns, rest, x, X, C).to(tl.float32)
             g = _decay(_at(decay, decay_batch, b, h, n, C), decay, rest, x, X, C)
-            g1, g2, g3 = pieces(g, PIECES)
-            left = exp(masked_sum(load_mask(masks, _levels(C) + 1, C), g1, g2, g3, PIECES))
+            first, second = pieces(g)
+            left = summed_decay(load_mask(masks, _levels(C) + 1, C), first, second)
             left = _outlives(left, reset, b, n, T, C, RESET)
             _store(
                 _at(decayed_columns, decayed_columns_batch, b, h, n, C), decayed_columns, column * left, rest, x, X, C
@@ -104,13 +124,13 @@ def chunked_scores(
             tl.store(totals + (head * chunks + n) * X + x, total, mask=x < X)
         for read in tl.static_range(READS):
             pairs = tl.zeros([C, C], tl.float32)
-            for first in tl.range(0, X, BX, num_stages=1):
-                x = first + tl.arange(0, BX)
+            for start in tl.range(0, X, BX, num_stages=1):
+                x = start + tl.arange(0, BX)
                 row = _tile(_at(rows, rows_batch, b, read * H + h, n, C), rows, rest, x, X, C).to(tl.float32)
                 column = _tile(_at(columns, columns_batch, b, h, n, C), columns, rest, x, X, C).to(tl.float32)
                 g = _decay(_at(decay, decay_batch, b, h, n, C), decay, rest, x, X, C)
-                g1, g2, g3 = pieces(g, PIECES)
-                right = exp(masked_sum(load_mask(masks, _levels(C), C), g1, g2, g3, PIECES))
+                first, second = pieces(g)
+                right = summed_decay(load_mask(masks, _levels(C), C), first, second)
                 right = _opened(right, reset, b, n, T, C, RESET)
                 at = _at(decayed_rows, decayed_rows_batch, b, read * H + h, n, C)
                 _store(at, decayed_rows, row * right, rest, x, X, C)
@@ -118,7 +138,7 @@ def chunked_scores(
                     own = tl.sum(row * column, 1)
                     pairs += tl.where(c[:, None] == c[None, :], own[:, None], 0.0)
                 for level in tl.range(0, _levels(C), num_stages=1):
-                    factor = exp(masked_sum(load_mask(masks, level, C), g1, g2, g3, PIECES))
+                    factor = summed_decay(load_mask(masks, level, C), first, second)
                     met = product((row * factor).to(DOT), tl.trans((column * factor).to(DOT)), PRECISION)
                     pairs += tl.where(meeting(level, C), met, 0.0)
             if RESET:
@@ -127,7 +147,7 @@ def chunked_scores(
             tl.store(at + c[:, None] * C + c[None, :], pairs.to(scores.dtype.element_ty))
 
 
-@triton.jit
+@triton.jit(do_not_specialize=GROWING)
 def chunked_forward(
     reads,
     columns,
@@ -166,7 +186,6 @@ def chunked_forward(
     INITIAL: tl.constexpr,
     STORE: tl.constexpr,
     REVERSE: tl.constexpr,
-    PIECES: tl.constexpr,
     PRECISION: tl.constexpr,
     DOT: tl.constexpr,
 ):
@@ -203,7 +222,7 @@ def chunked_forward(
             value_table = value_intervals + (head * chunks + n) * (VECTORS * C)
         if VALUE == 2:
             gv = _decay(_at(over_value, value_batch, b, h, n, C), over_value, rest, v, V, C)
-            g1, g2, g3 = pieces(gv, PIECES)
+            first, second = pieces(gv)
         for read in tl.static_range(READS):
             i = _tile(_at(read_inputs, read_inputs_batch, b, h, n, C), read_inputs, rest, v, V, C)
             s = _tile(_at(reads, reads_batch, b, read * H + h, n, C), reads, rest, k, K, C)
@@ -223,8 +242,8 @@ def chunked_forward(
                 a = a * load_pairs(value_table, C, BEFORE, False, False)
                 y = y * load_right(value_table, C)[:, None]
             if VALUE == 2:
-                y = y * exp(masked_sum(load_mask(masks, _levels(C), C), g1, g2, g3, PIECES))
-                y += _met(a, i, g1, g2, g3, masks, C, PIECES, PRECISION, DOT)
+                y = y * summed_decay(load_mask(masks, _levels(C), C), first, second)
+                y += _met(a, i, first, second, masks, C, PRECISION, DOT)
             else:
                 y += product(a.to(DOT), i.to(DOT), PRECISION)
             _store(_at(outputs, outputs_batch, b, read * H + h, n, C), outputs, y, rest, v, V, C)
@@ -249,7 +268,7 @@ def chunked_forward(
     tl.store(after + head * (K * V) + kv, m, mask=inside)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=GROWING)
 def chunked_backward(
     rows,
     columns,
@@ -292,7 +311,7 @@ def chunked_backward(
     RESET: tl.constexpr,
     ROWS: tl.constexpr,
     DECAY: tl.constexpr,
-    PIECES: tl.constexpr,
+    SPLIT: tl.constexpr,
     PRECISION: tl.constexpr,
     DOT: tl.constexpr,
 ):
@@ -317,12 +336,12 @@ def chunked_backward(
     far_table = far_intervals + (head * chunks + n) * (VECTORS * C)
     if NEAR == 2:
         g = _decay(_at(decay, decay_batch, b, h, n, C), decay, rest, x, X, C)
-        g1, g2, g3 = pieces(g, PIECES)
+        first, second = pieces(g)
     column = _tile(_at(columns, columns_batch, b, h, n, C), columns, rest, x, X, C)
     dcolumn = tl.zeros([C, BX], tl.float32)
     ends = tl.zeros([BX], tl.float32)
-    for first in tl.range(0, Z, BZ, num_stages=1):
-        z = first + tl.arange(0, BZ)
+    for start in tl.range(0, Z, BZ, num_stages=1):
+        z = start + tl.arange(0, BZ)
         inside = (z[:, None] < Z) & (x[None, :] < X)
         zx = z[:, None] * memory_z + x[None, :] * memory_x
         adjoint = tl.load(adjoints + place + zx, mask=inside, other=0.0)
@@ -337,7 +356,7 @@ def chunked_backward(
         dcolumn = dcolumn * load_left(near_table, C)[:, None]
         ends = ends * tl.load(near_totals + head * chunks + n)
     elif NEAR == 2:
-        left = exp(masked_sum(load_mask(masks, _levels(C) + 1, C), g1, g2, g3, PIECES))
+        left = summed_decay(load_mask(masks, _levels(C) + 1, C), first, second)
         dcolumn = dcolumn * _outlives(left, reset, b, n, T, C, RESET)
         ends = ends * _whole(exp(tl.sum(g, 0)), reset, b, n, T, C, RESET)
     if FAR == 1:
@@ -359,8 +378,8 @@ def chunked_backward(
         else:
             a = tl.zeros([C, C], tl.float32)
             at = tl.zeros([C, C], tl.float32)
-        for first in tl.range(0, Z, BZ, num_stages=1):
-            z = first + tl.arange(0, BZ)
+        for start in tl.range(0, Z, BZ, num_stages=1):
+            z = start + tl.arange(0, BZ)
             far = _tile(far_row_at, far_rows, rest, z, Z, C)
             if FAR != 2:
                 other = _tile(far_column_at, far_columns, rest, z, Z, C)
@@ -386,9 +405,7 @@ def chunked_backward(
             at = tl.where(tl.trans(meets), at, 0.0)
         a, at = a.to(DOT), at.to(DOT)
         if NEAR == 2:
-            met_row, met_column = _met_both(
-                a, at, row, column, g1, g2, g3, masks, C, ROWS or DECAY, PIECES, PRECISION, DOT
-            )
+            met_row, met_column = _met_both(a, at, row, column, first, second, masks, C, ROWS or DECAY, PRECISION, DOT)
             dcolumn += met_column
         else:
             dcolumn += product(at.to(DOT), row.to(DOT), PRECISION)
@@ -396,7 +413,7 @@ def chunked_backward(
             if NEAR == 1:
                 drow = drow * load_right(near_table, C)[:, None]
             elif NEAR == 2:
-                right = exp(masked_sum(load_mask(masks, _levels(C), C), g1, g2, g3, PIECES))
+                right = summed_decay(load_mask(masks, _levels(C), C), first, second)
                 drow = drow * _opened(right, reset, b, n, T, C, RESET)
             if FAR == 1:
                 drow = drow * load_right(far_table, C)[:, None]
@@ -419,11 +436,9 @@ def chunked_backward(
             later, seen_later = load_mask(masks, _levels(C) + 2, C), load_mask(masks, _levels(C) + 3, C)
             if RESET:
                 later, seen_later = later * same.to(later.dtype), seen_later * same.to(later.dtype)
-            p1, p2, p3 = pieces(passed if BEFORE else passed - written, PIECES)
-            d = masked_sum(seen_later, p1, p2, p3, PIECES)
+            d = exact_sum(seen_later, passed if BEFORE else passed - written, SPLIT)
             if BEFORE:
-                w1, w2, w3 = pieces(written, PIECES)
-                d -= masked_sum(later, w1, w2, w3, PIECES)
+                d -= exact_sum(later, written, SPLIT)
             if RESET:
                 d += tl.where(closes[:, None], ends[None, :], 0.0)
                 d = tl.where((_load_reset(reset, b, n, T, C) > 0)[:, None], 0.0, d)
@@ -451,12 +466,10 @@ def chunked_backward(
 def _met(
     a,
     columns,
-    g1,
-    g2,
-    g3,
+    first,
+    second,
     masks,
     C: tl.constexpr,
-    PIECES: tl.constexpr,
     PRECISION: tl.constexpr,
     DOT: tl.constexpr,
 ):
@@ -464,7 +477,7 @@ def _met(
     columns = columns.to(tl.float32)
     total = _diagonal(a, C)[:, None] * columns
     for level in tl.range(0, _levels(C), num_stages=1):
-        factor = exp(masked_sum(load_mask(masks, level, C), g1, g2, g3, PIECES))
+        factor = summed_decay(load_mask(masks, level, C), first, second)
         met = tl.where(meeting(level, C), a, 0.0)
         total += factor * product(met.to(DOT), (columns * factor).to(DOT), PRECISION)
     return total
@@ -476,13 +489,11 @@ def _met_both(
     at,
     rows,
     columns,
-    g1,
-    g2,
-    g3,
+    first,
+    second,
     masks,
     C: tl.constexpr,
     ROWS: tl.constexpr,
-    PIECES: tl.constexpr,
     PRECISION: tl.constexpr,
     DOT: tl.constexpr,
 ):
@@ -491,7 +502,7 @@ def _met_both(
     for_rows = _diagonal(a, C)[:, None] * columns
     for_columns = _diagonal(at, C)[:, None] * rows
     for level in tl.range(0, _levels(C), num_stages=1):
-        factor = exp(masked_sum(load_mask(masks, level, C), g1, g2, g3, PIECES))
+        factor = summed_decay(load_mask(masks, level, C), first, second)
         if ROWS:
             scores = tl.where(meeting(level, C), a, 0.0).to(DOT)
             for_rows += factor * product(scores, (columns * factor).to(DOT), PRECISION)
@@ -509,7 +520,7 @@ def _diagonal(a, C: tl.constexpr):
 @triton.jit
 def _at(role, batch, b, h, n, C: tl.constexpr):
     """Where a role's chunk begins."""
-    return role.pointer + b * batch + h.to(tl.int64) * role.head + n.to(tl.int64) * C * role.time
+    return role.pointer + b * batch * role.unit + h.to(tl.int64) * role.head + n.to(tl.int64) * C * role.time
 
 
 @triton.jit

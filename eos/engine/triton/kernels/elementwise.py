@@ -17,11 +17,33 @@ import triton.language as tl
 
 from eos.engine.triton.kernels.intervals import FLOOR, exp
 
-#: A tensor [B, T, H, K, V]: its first entry, and its strides over time, heads, K and V.
-Entries = namedtuple("Entries", ["pointer", "time", "head", "key", "value"])
+#: A tensor [B, T, H, K, V]: its first entry, its strides over time, heads, K and V, and the unit of that over batch.
+Entries = namedtuple("Entries", ["pointer", "time", "head", "key", "value", "unit"])
+#: What grows with T, which no kernel is compiled for.
+GROWING = [
+    "T",
+    "both_batch",
+    "dboth_batch",
+    "dexpand_batch",
+    "dinputs_batch",
+    "dkey_batch",
+    "dreads_batch",
+    "dstep_batch",
+    "dvalue_batch",
+    "expand_batch",
+    "first_batch",
+    "first_dy_batch",
+    "inputs_batch",
+    "key_batch",
+    "outputs_batch",
+    "second_batch",
+    "second_dy_batch",
+    "step_batch",
+    "value_batch",
+]
 
 
-@triton.jit
+@triton.jit(do_not_specialize=GROWING)
 def elementwise_forward(
     inputs,
     expand,
@@ -102,7 +124,7 @@ def elementwise_forward(
         tl.debug_barrier()  # the next chunk loads what other threads may have stored
 
 
-@triton.jit
+@triton.jit(do_not_specialize=GROWING)
 def elementwise_backward(
     inputs,
     expand,
@@ -339,7 +361,13 @@ def _tile(
 ):
     """Row k of a tensor in a chunk moved on by SHIFT steps, [C, BV] or without V [C, 1]; zero past the end."""
     t = tl.arange(0, C) + SHIFT
-    base = role.pointer + b * batch + h.to(tl.int64) * role.head + n.to(tl.int64) * C * role.time + k * role.key
+    base = (
+        role.pointer
+        + b * batch * role.unit
+        + h.to(tl.int64) * role.head
+        + n.to(tl.int64) * C * role.time
+        + k * role.key
+    )
     if OVER_V:
         inside = (t < rest)[:, None] & (v < V)[None, :]
         x = tl.load(base + t[:, None] * role.time + v[None, :] * role.value, mask=inside, other=0.0)
@@ -351,7 +379,13 @@ def _tile(
 @triton.jit
 def _store(role, batch, b, h, k, n, rest, v, V: tl.constexpr, C: tl.constexpr, SHIFT: tl.constexpr, x):
     t = tl.arange(0, C) + SHIFT
-    base = role.pointer + b * batch + h.to(tl.int64) * role.head + n.to(tl.int64) * C * role.time + k * role.key
+    base = (
+        role.pointer
+        + b * batch * role.unit
+        + h.to(tl.int64) * role.head
+        + n.to(tl.int64) * C * role.time
+        + k * role.key
+    )
     inside = (t < rest)[:, None] & (v < V)[None, :]
     tl.store(base + t[:, None] * role.time + v[None, :] * role.value, x.to(role.pointer.dtype.element_ty), mask=inside)
 
@@ -365,5 +399,11 @@ def _gather(
         _store(role, batch, b, h, k, n, rest, v, V, C, SHIFT, x)
     else:
         t = tl.arange(0, C) + SHIFT
-        base = role.pointer + b * batch + h.to(tl.int64) * role.head + n.to(tl.int64) * C * role.time + k * role.key
+        base = (
+            role.pointer
+            + b * batch * role.unit
+            + h.to(tl.int64) * role.head
+            + n.to(tl.int64) * C * role.time
+            + k * role.key
+        )
         tl.store(base + t * role.time, tl.sum(x, 1).to(role.pointer.dtype.element_ty), mask=t < rest)

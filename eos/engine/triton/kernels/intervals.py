@@ -27,29 +27,41 @@ def product(x, y, PRECISION: tl.constexpr):
     return tl.dot(x, y, input_precision=PRECISION)
 
 
-@triton.jit
-def pieces(x, PIECES: tl.constexpr):
-    """A float32 as bfloat16 numbers that add up to it: three hold all of it, one where it is a bfloat16.
-
-    PIECES = 0 leaves it as it is, for an interpreter that multiplies no bfloat16.
-    """
-    if PIECES == 0:
-        return x, x, x
-    first = x.to(tl.bfloat16)
-    rest = x - first.to(tl.float32)
-    second = rest.to(tl.bfloat16)
-    return first, second, (rest - second.to(tl.float32)).to(tl.bfloat16)
+#: Log-decays are summed at this scale: to −88 they fit float16, and what it drops of small ones stays below rounding.
+SCALE: tl.constexpr = tl.constexpr(256.0)
 
 
 @triton.jit
-def masked_sum(mask, first, second, third, PIECES: tl.constexpr):
-    """mask [A, C] @ x [C, X] from the pieces of x, for a mask of zeros and ones: float32 sums on a tensor core."""
-    if PIECES == 0:
-        return tl.dot(mask, first, input_precision="ieee")
+def pieces(log_decay):
+    """A log-decay as two float16 numbers that add up to it, at :data:`SCALE`, to 22 bits."""
+    scaled = log_decay * SCALE
+    first = scaled.to(tl.float16)
+    return first, (scaled - first.to(tl.float32)).to(tl.float16)
+
+
+@triton.jit
+def summed_decay(mask, first, second):
+    """The decays [C, X] over intervals that a mask [C, C] of zeros and ones picks, from the pieces of log-decays."""
     total = tl.dot(mask, first)
-    if PIECES > 1:
-        total = tl.dot(mask, second, acc=total)
-        total = tl.dot(mask, third, acc=total)
+    return tl.exp2(tl.dot(mask, second, acc=total) * (LOG2E / SCALE))
+
+
+@triton.jit
+def exact_sum(mask, x, SPLIT: tl.constexpr):
+    """mask [C, C] @ x [C, X] of float32, for a mask of zeros and ones.
+
+    SPLIT: x as three bfloat16 numbers, which hold all of it; else in float32, for an interpreter without bfloat16.
+    """
+    if SPLIT:
+        ones = mask.to(tl.bfloat16)
+        first = x.to(tl.bfloat16)
+        rest = x - first.to(tl.float32)
+        second = rest.to(tl.bfloat16)
+        total = tl.dot(ones, first)
+        total = tl.dot(ones, second, acc=total)
+        total = tl.dot(ones, (rest - second.to(tl.float32)).to(tl.bfloat16), acc=total)
+    else:
+        total = tl.dot(mask.to(tl.float32), x, input_precision="ieee")
     return total
 
 
