@@ -7,7 +7,9 @@ from torch import Tensor
 
 from eos.engine.algorithm import AbstractAlgorithm, Gradients
 from eos.engine.lower import Lowered
-from eos.engine.triton.kernels.chunked import chunked_backward, chunked_forward, chunked_scores
+from eos.engine.triton.kernels.chunked_backward import chunked_backward
+from eos.engine.triton.kernels.chunked_forward import chunked_forward
+from eos.engine.triton.kernels.chunked_scores import chunked_scores
 from eos.engine.triton.kernels.intervals import VECTORS
 from eos.engine.triton.masks import masks
 from eos.engine.triton.role import Arithmetic, Place, arithmetic, heads_in_a_row, place

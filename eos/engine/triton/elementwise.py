@@ -12,6 +12,8 @@ from eos.engine.triton.role import strides, unit
 
 #: Reads of one launch.
 TOGETHER = 2
+#: A program stores what it loads again a chunk later, which no other warp may do in between.
+WARPS = 1
 
 
 @dataclass(frozen=True)
@@ -21,7 +23,6 @@ class TritonElementwise(AbstractAlgorithm):
     chunk: int = 32
     backward_chunk: int = 16
     tile: int = 32
-    warps: int = 1
 
     takes_activations = True
 
@@ -54,7 +55,7 @@ class _Launch:
     """One window of a lowered record."""
 
     def __init__(self, sizes: TritonElementwise, x: Lowered, chunk: int) -> None:
-        self.x, self.chunk, self.warps = x, chunk, sizes.warps
+        self.x, self.chunk = x, chunk
         self.batch, self.steps, self.heads, self.value = x.input.shape
         self.key = x.expand.shape[3]
         self.count = -(-self.steps // chunk)
@@ -201,7 +202,7 @@ class _Launch:
             "TAU": x.tau,
             "BEFORE": x.before,
             "RESET": x.reset is not None,
-            "num_warps": self.warps,
+            "num_warps": WARPS,
         }
 
     def _decay_entries(self) -> list[Entries]:

@@ -9,7 +9,7 @@ from torch import Tensor
 from triton import knobs
 
 from eos.engine.lower import Lowered
-from eos.engine.triton.kernels.chunked import Role
+from eos.engine.triton.kernels.access import Role
 
 
 @dataclass(frozen=True)
@@ -61,4 +61,5 @@ def arithmetic(x: Lowered) -> Arithmetic:
     if knobs.runtime.interpret:  # which multiplies no bfloat16
         return Arithmetic(dtype=tl.float32, precision="ieee", split=False)
     dtype = {torch.bfloat16: tl.bfloat16, torch.float16: tl.float16, torch.float32: tl.float32}[x.input.dtype]
-    return Arithmetic(dtype=dtype, precision="tf32x3" if dtype == tl.float32 else "tf32", split=True)
+    exact = "ieee" if torch.version.hip is not None else "tf32x3"
+    return Arithmetic(dtype=dtype, precision=exact if dtype == tl.float32 else "tf32", split=True)

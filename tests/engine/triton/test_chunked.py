@@ -37,9 +37,7 @@ def test_all_flags_equal_the_sequential_form(flags: Flags) -> None:
     check(flags, SMALL, length=13, key=18, value=5)
 
 
-@pytest.mark.parametrize(
-    ("length", "key", "value"), [(3, 1, 3), (7, 3, 33), (16, 33, 3), (17, 16, 16)], ids=partial(str)
-)
+@pytest.mark.parametrize(("length", "key", "value"), [(3, 1, 3), (7, 3, 17), (16, 17, 3)], ids=partial(str))
 def test_odd_sizes(length: int, key: int, value: int) -> None:
     check(Flags(key="every", value="one", reset=True), SMALL, length=length, key=key, value=value)
 
@@ -53,7 +51,7 @@ def test_the_sizes_of_a_gpu(flags: Flags) -> None:
     check(flags, TritonChunked(Tiles()), length=65, key=33, value=17)
 
 
-@pytest.mark.one_in(12)
+@pytest.mark.one_in(16)
 @pytest.mark.parametrize("name", [name for name in CASES if "chunked" in runnable(build(CASES[name], length=2))])
 def test_every_record_that_chunks_serve(name: str) -> None:
     exact, want = reference(name, 17)

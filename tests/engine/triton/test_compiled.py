@@ -29,7 +29,7 @@ def recorded() -> dict[tuple[str, str, int, str], list[dict[str, str]]]:
     return cases
 
 
-@pytest.mark.one_in(12)
+@pytest.mark.one_in(24)
 @pytest.mark.parametrize("case", sorted(recorded()), ids=lambda case: " ".join(map(str, case)))
 def test_kernels_stay_within_their_limits(case: tuple[str, str, int, str], tmp_path: Path) -> None:
     environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}

@@ -1,0 +1,113 @@
+"""Device functions: where the tensors of a chunk lie, and what resets leave of decays."""
+
+from collections import namedtuple
+
+import triton
+import triton.language as tl
+
+from eos.engine.triton.kernels.intervals import FLOOR, document
+
+#: A tensor [B, T, H, X]: its first entry, its strides over time, heads and features, and the unit of that over batch:
+#: 16 tells the compiler that rows are aligned, whatever T is.
+Role = namedtuple("Role", ["pointer", "time", "head", "feature", "unit"])
+#: What grows with T, which no kernel is compiled for.
+GROWING = [
+    "T",
+    "columns_batch",
+    "dcolumns_batch",
+    "ddecay_batch",
+    "decay_batch",
+    "decayed_columns_batch",
+    "decayed_rows_batch",
+    "drows_batch",
+    "far_columns_batch",
+    "far_rows_batch",
+    "inputs_batch",
+    "outputs_batch",
+    "read_inputs_batch",
+    "reads_batch",
+    "rows_batch",
+    "value_batch",
+]
+
+
+@triton.jit
+def where(role, batch, b, h, n, C: tl.constexpr):
+    """Where a role's chunk begins."""
+    return role.pointer + b * batch * role.unit + h.to(tl.int64) * role.head + n.to(tl.int64) * C * role.time
+
+
+@triton.jit
+def load(at, role, rest, x, X: tl.constexpr, C: tl.constexpr):
+    """[C, X] from the chunk's start; zero past the end of the sequence or the axis."""
+    c = tl.arange(0, C)
+    inside = (c[:, None] < rest) & (x[None, :] < X)
+    return tl.load(at + c[:, None] * role.time + x[None, :] * role.feature, mask=inside, other=0.0)
+
+
+@triton.jit
+def load_transposed(at, role, rest, x, X: tl.constexpr, C: tl.constexpr):
+    """[X, C]."""
+    c = tl.arange(0, C)
+    inside = (c[None, :] < rest) & (x[:, None] < X)
+    return tl.load(at + c[None, :] * role.time + x[:, None] * role.feature, mask=inside, other=0.0)
+
+
+@triton.jit
+def load_decay(at, role, rest, x, X: tl.constexpr, C: tl.constexpr):
+    """A log-decay of every entry [C, X], floored."""
+    return tl.maximum(load(at, role, rest, x, X, C).to(tl.float32), FLOOR)
+
+
+@triton.jit
+def load_head_decay(at, role, rest, C: tl.constexpr):
+    """A log-decay of one number a head [C], floored."""
+    c = tl.arange(0, C)
+    return tl.maximum(tl.load(at + c * role.time, mask=c < rest, other=0.0).to(tl.float32), FLOOR)
+
+
+@triton.jit
+def load_reset(reset, b, n, T, C: tl.constexpr):
+    """1 where a document begins [C]; ``reset`` is [B, T] bytes."""
+    t = n * C + tl.arange(0, C)
+    return tl.load(reset + b * T + t, mask=t < T, other=0).to(tl.int32)
+
+
+@triton.jit
+def opened(right, reset, b, n, T, C: tl.constexpr, RESET: tl.constexpr):
+    """Zero in rows of documents that begin inside the chunk: they see nothing of what came before it."""
+    if RESET:
+        number, _ = document(load_reset(reset, b, n, T, C), C)
+        right = tl.where((number == 0)[:, None], right, 0.0)
+    return right
+
+
+@triton.jit
+def outlives(left, reset, b, n, T, C: tl.constexpr, RESET: tl.constexpr):
+    """Zero in columns of documents that end inside the chunk."""
+    if RESET:
+        number, _ = document(load_reset(reset, b, n, T, C), C)
+        left = tl.where((number == tl.max(number, 0))[:, None], left, 0.0)
+    return left
+
+
+@triton.jit
+def unbroken(total, reset, b, n, T, C: tl.constexpr, RESET: tl.constexpr):
+    """Zero where a document begins inside the chunk."""
+    if RESET:
+        total = tl.where(tl.max(load_reset(reset, b, n, T, C), 0) == 0, total, 0.0)
+    return total
+
+
+@triton.jit
+def store(at, role, y, rest, x, X: tl.constexpr, C: tl.constexpr):
+    """Store [C, X], within the sequence and the axis."""
+    c = tl.arange(0, C)
+    inside = (c[:, None] < rest) & (x[None, :] < X)
+    tl.store(at + c[:, None] * role.time + x[None, :] * role.feature, y.to(role.pointer.dtype.element_ty), mask=inside)
+
+
+@triton.constexpr_function
+def levels(C):
+    """How often a chunk is halved, down to single steps."""
+    return C.bit_length() - 1

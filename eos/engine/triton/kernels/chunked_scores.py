@@ -1,0 +1,114 @@
+"""The kernel before a pass over chunks (eos.engine.triton.kernels): what decays inside chunks ask for."""
+
+import triton
+import triton.language as tl
+
+from eos.engine.triton.kernels.access import (
+    GROWING,
+    levels,
+    load,
+    load_decay,
+    load_head_decay,
+    load_reset,
+    opened,
+    outlives,
+    store,
+    unbroken,
+    where,
+)
+from eos.engine.triton.kernels.intervals import (
+    VECTORS,
+    document,
+    exp,
+    load_mask,
+    meeting,
+    pieces,
+    product,
+    store_intervals,
+    summed_decay,
+)
+
+
+@triton.jit(do_not_specialize=GROWING)
+def chunked_scores(
+    rows,
+    columns,
+    decay,
+    decayed_rows,
+    decayed_columns,
+    reset,
+    masks,
+    scores,
+    intervals,
+    totals,
+    rows_batch,
+    columns_batch,
+    decay_batch,
+    decayed_rows_batch,
+    decayed_columns_batch,
+    T,
+    H,
+    X: tl.constexpr,
+    C: tl.constexpr,
+    BX: tl.constexpr,
+    READS: tl.constexpr,
+    KIND: tl.constexpr,
+    BEFORE: tl.constexpr,
+    RESET: tl.constexpr,
+    PRECISION: tl.constexpr,
+    DOT: tl.constexpr,
+):
+    """All that the decay of one axis X asks for before anything is carried from chunk to chunk. One program a chunk.
+
+    KIND 1: the table ``intervals`` [B·H, N, 7, C] of :func:`store_intervals`, and the decays of whole chunks,
+    ``totals`` [B·H, N]. KIND 2: scores Σ_x row_rx D_rjx column_jx [READS, B·H, N, C, C]; rows decayed from the chunk's
+    start and columns to its end, in the shapes of rows and columns; ``totals`` [B·H, N, X].
+    """
+    chunks = (T + C - 1) // C
+    heads = tl.num_programs(0) // chunks
+    n = tl.program_id(0) % chunks
+    head = (tl.program_id(0) // chunks).to(tl.int64)
+    b, h = head // H, head % H
+    rest = T - n * C
+    c = tl.arange(0, C)
+    if KIND == 1:
+        g = load_head_decay(where(decay, decay_batch, b, h, n, C), decay, rest, C)
+        begins = load_reset(reset, b, n, T, C) if RESET else tl.zeros([C], tl.int32)
+        place = head * chunks + n
+        tl.store(totals + place, store_intervals(intervals + place * (VECTORS * C), g, begins, C, BEFORE))
+    else:
+        for start in tl.range(0, X, BX, num_stages=1):
+            x = start + tl.arange(0, BX)
+            column = load(where(columns, columns_batch, b, h, n, C), columns, rest, x, X, C).to(tl.float32)
+            g = load_decay(where(decay, decay_batch, b, h, n, C), decay, rest, x, X, C)
+            first, second = pieces(g)
+            left = summed_decay(load_mask(masks, levels(C) + 1, C), first, second)
+            left = outlives(left, reset, b, n, T, C, RESET)
+            store(
+                where(decayed_columns, decayed_columns_batch, b, h, n, C), decayed_columns, column * left, rest, x, X, C
+            )
+            total = unbroken(exp(tl.sum(g, 0)), reset, b, n, T, C, RESET)
+            tl.store(totals + (head * chunks + n) * X + x, total, mask=x < X)
+        for read in tl.static_range(READS):
+            pairs = tl.zeros([C, C], tl.float32)
+            for start in tl.range(0, X, BX, num_stages=1):
+                x = start + tl.arange(0, BX)
+                row = load(where(rows, rows_batch, b, read * H + h, n, C), rows, rest, x, X, C).to(tl.float32)
+                column = load(where(columns, columns_batch, b, h, n, C), columns, rest, x, X, C).to(tl.float32)
+                g = load_decay(where(decay, decay_batch, b, h, n, C), decay, rest, x, X, C)
+                first, second = pieces(g)
+                right = summed_decay(load_mask(masks, levels(C), C), first, second)
+                right = opened(right, reset, b, n, T, C, RESET)
+                at = where(decayed_rows, decayed_rows_batch, b, read * H + h, n, C)
+                store(at, decayed_rows, row * right, rest, x, X, C)
+                if not BEFORE:
+                    own = tl.sum(row * column, 1)
+                    pairs += tl.where(c[:, None] == c[None, :], own[:, None], 0.0)
+                for level in tl.range(0, levels(C), num_stages=1):
+                    factor = summed_decay(load_mask(masks, level, C), first, second)
+                    met = product((row * factor).to(DOT), tl.trans((column * factor).to(DOT)), PRECISION)
+                    pairs += tl.where(meeting(level, C), met, 0.0)
+            if RESET:
+                pairs = tl.where(document(load_reset(reset, b, n, T, C), C)[1], pairs, 0.0)
+            at = scores + ((read * heads + head) * chunks + n) * (C * C)
+            tl.store(at + c[:, None] * C + c[None, :], pairs.to(scores.dtype.element_ty))
