@@ -8,6 +8,7 @@ With an erase Ψ is no diagonal: log T squares of a K × K matrix make its power
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -25,13 +26,41 @@ def convolve(record: Convolution) -> Tensor:
     Time is the last axis while it is transformed: strided transforms take up to twice as long, more so the longer.
     """
     dtype = torch.promote_types(torch.promote_types(record.input.dtype, record.response.dtype), torch.float32)
-    i, response = record.input.to(dtype).movedim(1, -1).contiguous(), record.response.to(dtype).contiguous()
+    i, response = _exchanged(record.input.to(dtype).flatten(2)), record.response.to(dtype).contiguous()
+    i = i.unflatten(1, record.input.shape[2:])
     length, lags = i.shape[-1], response.shape[-1]
     size = 1 << (length + lags - 2).bit_length()
     spectrum = torch.fft.rfft(i, size) * torch.fft.rfft(response, size)
     first = 0 if record.causal else length - 1
-    y: Tensor = torch.fft.irfft(spectrum, size)[..., first : first + length]
-    return y.movedim(-1, 1).to(record.input.dtype)
+    y: Tensor = torch.fft.irfft(spectrum, size)[..., first : first + length].flatten(1, 2)
+    y = _exchanged(y).unflatten(2, record.input.shape[2:])
+    return y.to(record.input.dtype)
+
+
+class _Exchange(torch.autograd.Function):
+    """[B, X, Y] → [B, Y, X], contiguous: a view would leave what comes after it strides of a power of two, which share
+    few lines of a cache, and torch copies a matrix to its transpose block by block only where it is one of two axes.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return _copied(x)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return _exchanged(gradient)
+
+
+def _exchanged(x: Tensor) -> Tensor:
+    out: Tensor = _Exchange.apply(x)  # type: ignore[no-untyped-call]
+    return out
+
+
+def _copied(x: Tensor) -> Tensor:
+    out = x.new_empty(x.shape[0], x.shape[2], x.shape[1])
+    for place, matrix in zip(out, x.contiguous(), strict=True):
+        place.copy_(matrix.T)
+    return out
 
 
 def run_invariant(record: Recurrence) -> tuple[tuple[Tensor, ...], Memory]:

@@ -1,6 +1,7 @@
 """The kernels: what runs on the device. Nothing here knows torch.
 
-The chunked ones serve every record with writes of rank one and decays over K, over V or both. Inside a chunk of C steps, with D the products of decays over intervals and m the memory before it,
+The chunked ones serve every record with writes of rank one and decays over K, over V or both.
+Inside a chunk of C steps, with D the products of decays over intervals and m the memory before it,
 
     A_rj = Σ_k s_rk D_rjk e_jk          B_rj = Σ_v dy_rv D_rjv i_jv                 the scores
     y_r  = Σ_j A_rj D_rj ∘ i_j + D_r ∘ (s_r ∘ D_r) m                                  rows of V
