@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from eos.engine.structure import Structure
-from eos.engine.triton.tiles import tiles_of
+from eos.engine.triton.tiles import Scans, tiles_of
 
 #: What one operation costs: floating-point operations a second of a matrix product, bytes a second of an elementwise
 #: one, seconds to launch any. Only ratios matter for the choice.
@@ -18,8 +18,7 @@ SHORTEST_WINDOW, LONGEST_WINDOW = 256, 4096
 CHUNK, SHORT_CHUNK, SHORT_FEATURES = 64, 32, 64
 #: Bytes of memories that an elementwise window holds.
 ELEMENTWISE_WINDOW_BYTES = 1 << 22
-#: Steps of a chunk of the Triton kernels, and the bytes of chunk memories that a window of theirs may store.
-KERNEL_CHUNK = 64
+#: Bytes of chunk memories that a window of the Triton kernels may store.
 KERNEL_WINDOW_BYTES = 1 << 31
 
 
@@ -44,7 +43,8 @@ def window(s: Structure, algorithm: str, backend: str) -> int:
     """Steps lowered and run at once."""
     if backend == "triton":
         stored = 2 * 4 * s.batch * s.heads * s.key * s.value * s.substeps
-        each = 1 if s.over_both and not s.rate_alone else KERNEL_CHUNK  # what is made of every step, or of every chunk
+        # of every chunk; or of every step, where e, s or a decay of all K × V is made for it
+        each = chunk(s, backend) if algorithm == "chunked" else Scans().backward if s.rate_alone else 1
         return min(s.length, max(SHORTEST_WINDOW, each * _power_of_two(KERNEL_WINDOW_BYTES // stored)))
     if algorithm == "elementwise":
         steps = ELEMENTWISE_WINDOW_BYTES // (4 * s.batch * s.heads * s.key * s.value)
@@ -138,7 +138,7 @@ def _windows(s: Structure, algorithm: str) -> float:
 def _cost_chunked_kernel(s: Structure) -> Cost:
     """Of the Triton kernels: what is read and written once, and what a launch of its own makes of decays first."""
     width = 2 if "16" in s.activations else 4
-    size = KERNEL_CHUNK
+    size = chunk(s, "triton")
     floats = (1 + s.reads) * (s.key + s.value) * width / 4
     flops = 2 * size * (s.key + s.value) * s.reads + 2 * s.key * s.value * (1 + s.reads)
     for varies, entries in ((s.decay_over_key, s.key), ("value" in s.parts, s.value)):
@@ -154,9 +154,9 @@ def _cost_elementwise_kernel(s: Structure) -> Cost:
     width = 2 if "16" in s.activations else 4
     entries = s.key * s.value
     wide = entries * (len(s.per_channel) + (s.gate_over_both or s.phase_over_value))
-    floats = ((1 + s.reads) * (s.key + s.value) + wide) * width / 4 + 2 * entries / KERNEL_CHUNK
+    floats = ((1 + s.reads) * (s.key + s.value) + wide) * width / 4 + 2 * entries / Scans().forward
     # a scan of a chunk takes log₂ C turns of three operations, an exponential counts as ten
-    scanned = entries * (10 + 3 * (KERNEL_CHUNK.bit_length() - 1) + 2 * s.reads)
+    scanned = entries * (10 + 3 * (Scans().forward.bit_length() - 1) + 2 * s.reads)
     slower = SPEEDS["cuda"][0] / SCALAR_SPEED
     flops = _tokens(s) * scanned * slower
     return _cost(s, flops=flops, floats=_tokens(s) * floats + _lowered(s), launches=1)

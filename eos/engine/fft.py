@@ -57,6 +57,8 @@ def _exchanged(x: Tensor) -> Tensor:
 
 
 def _copied(x: Tensor) -> Tensor:
+    if x.is_cuda:
+        return x.mT.contiguous()
     out = x.new_empty(x.shape[0], x.shape[2], x.shape[1])
     for place, matrix in zip(out, x.contiguous(), strict=True):
         place.copy_(matrix.T)

@@ -8,6 +8,6 @@ def algorithm_of(name: str, s: Structure) -> AbstractAlgorithm:
     """The kernels that run one algorithm on a record, with the tiles shipped for its device."""
     from eos.engine.triton.chunked import TritonChunked
     from eos.engine.triton.elementwise import TritonElementwise
-    from eos.engine.triton.tiles import tiles_of
+    from eos.engine.triton.tiles import Scans, tiles_of
 
-    return TritonElementwise() if name == "elementwise" else TritonChunked(tiles_of(s))
+    return TritonElementwise(Scans()) if name == "elementwise" else TritonChunked(tiles_of(s))

@@ -214,7 +214,6 @@ class _Launch:
             VALUE=v.kind,
             BEFORE=self.x.before,
             RESET=self.x.reset is not None,
-            INITIAL=True,
             STORE=store,
             REVERSE=reverse,
             **self.arithmetic.options(),

@@ -7,8 +7,11 @@ from torch import Tensor
 
 from eos.engine.algorithm import AbstractAlgorithm, Gradients
 from eos.engine.lower import Lowered
-from eos.engine.triton.kernels.elementwise import Entries, elementwise_backward, elementwise_forward
+from eos.engine.triton.kernels.elementwise_backward import elementwise_backward
+from eos.engine.triton.kernels.elementwise_forward import elementwise_forward
+from eos.engine.triton.kernels.scans import Entries
 from eos.engine.triton.role import strides, unit
+from eos.engine.triton.tiles import Scans
 
 #: Reads of one launch.
 TOGETHER = 2
@@ -18,16 +21,13 @@ WARPS = 1
 
 @dataclass(frozen=True)
 class TritonElementwise(AbstractAlgorithm):
-    """Chunks of ``tile`` entries of V, one row of K at a time. Their steps are as many as registers hold."""
+    """Associative scans of chunks, one row of K at a time."""
 
-    chunk: int = 32
-    backward_chunk: int = 16
-    tile: int = 32
-
+    tiles: Scans
     takes_activations = True
 
     def forward(self, x: Lowered, memory: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
-        launch = _Launch(self, x, self.chunk)
+        launch = _Launch(x, self.tiles.forward, self.tiles.value)
         ys: list[Tensor] = []
         memories = memory
         for start in range(0, len(x.reads), TOGETHER):
@@ -38,7 +38,7 @@ class TritonElementwise(AbstractAlgorithm):
     def backward(
         self, x: Lowered, memory: Tensor, dys: tuple[Tensor, ...], dmemory: Tensor
     ) -> tuple[Gradients, Tensor]:
-        launch = _Launch(self, x, self.backward_chunk)
+        launch = _Launch(x, self.tiles.backward, self.tiles.value)
         _, memories = launch.forward(memory, ())
         total, dbefore = None, dmemory
         for start in range(0, len(x.reads), TOGETHER):
@@ -54,12 +54,12 @@ class TritonElementwise(AbstractAlgorithm):
 class _Launch:
     """One window of a lowered record."""
 
-    def __init__(self, sizes: TritonElementwise, x: Lowered, chunk: int) -> None:
+    def __init__(self, x: Lowered, chunk: int, tile: int) -> None:
         self.x, self.chunk = x, chunk
         self.batch, self.steps, self.heads, self.value = x.input.shape
         self.key = x.expand.shape[3]
         self.count = -(-self.steps // chunk)
-        self.tile = min(sizes.tile, 1 << (self.value - 1).bit_length())
+        self.tile = min(tile, 1 << (self.value - 1).bit_length())
         self.tiles = -(-self.value // self.tile)
         self.reset = x.input if x.reset is None else x.reset.contiguous().view(torch.uint8)
         rate, step = x.rate if x.rate is not None else (x.input, x.input)

@@ -31,6 +31,20 @@ class Tiles:
     stages: int = 2
 
 
+@dataclass(frozen=True, kw_only=True)
+class Scans:
+    """How an elementwise record is cut: steps of a chunk, forward and backward, as many as registers hold.
+
+    Arguments:
+        forward, backward: steps of a chunk, powers of two.
+        value: entries of V that a program holds, with one row of K at a time.
+    """
+
+    forward: int = 32
+    backward: int = 16
+    value: int = 32
+
+
 #: By architecture, whether numbers have 16 bits, and the widest K or V that a row serves. Found by compiling, for
 #: registers and shared memory (docs/kernel.md has the figures); not yet timed on any of them.
 SHIPPED: dict[tuple[str, bool], dict[int, Tiles]] = {

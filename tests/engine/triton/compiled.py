@@ -21,7 +21,7 @@ from triton.runtime.jit import JITFunction
 from eos.engine.lower import Lowered
 from eos.engine.triton.chunked import TritonChunked
 from eos.engine.triton.elementwise import TritonElementwise
-from eos.engine.triton.tiles import tiles_for
+from eos.engine.triton.tiles import Scans, tiles_for
 
 TARGETS = {
     "sm_80": GPUTarget("cuda", 80, 32),
@@ -133,7 +133,7 @@ def compiled(target: str, name: str, size: int, dtype: torch.dtype) -> list[Comp
     )
     memory = torch.zeros(batch, heads, size, size)
     chunked = TritonChunked(tiles_for(target, size, dtype))
-    algorithm = chunked if name.startswith("chunked") else TritonElementwise()
+    algorithm = chunked if name.startswith("chunked") else TritonElementwise(Scans())
     algorithm.forward(x, memory)
     algorithm.backward(x, memory, (tensor,), memory)
     JITFunction.run = launch

@@ -4,13 +4,14 @@ import pytest
 import torch
 
 from eos.engine.triton.elementwise import TritonElementwise
+from eos.engine.triton.tiles import Scans
 from tests.compare import assert_close, outcome
 from tests.engine.runners import reference, runnable, windows
 from tests.records import CASES, build, cast
 from tests.tolerances import FLOAT32_SHORT
 
 #: Two chunks of a record of five steps.
-SMALL = TritonElementwise(chunk=4, backward_chunk=4, tile=8)
+SMALL = TritonElementwise(Scans(forward=4, backward=4, value=8))
 SERVED = [name for name in CASES if "elementwise" in runnable(build(CASES[name], length=2))]
 
 
@@ -27,4 +28,4 @@ def test_every_record_that_has_no_erase(name: str) -> None:
 
 
 def test_several_tiles_and_windows() -> None:
-    check("rate key value", TritonElementwise(chunk=2, backward_chunk=4, tile=4), length=4, window=3)
+    check("rate key value", TritonElementwise(Scans(forward=2, backward=4, value=4)), length=4, window=3)

@@ -1,4 +1,4 @@
-"""The kernels: what runs on the device. Nothing here knows torch.
+"""The kernels: what runs on the device.
 
 The chunked ones serve every record with writes of rank one and decays over K, over V or both.
 Inside a chunk of C steps, with D the products of decays over intervals and m the memory before it,

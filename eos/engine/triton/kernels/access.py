@@ -1,5 +1,6 @@
 """Device functions: where the tensors of a chunk lie, and what resets leave of decays."""
 
+import inspect
 from collections import namedtuple
 
 import triton
@@ -10,25 +11,12 @@ from eos.engine.triton.kernels.intervals import FLOOR, document
 #: A tensor [B, T, H, X]: its first entry, its strides over time, heads and features, and the unit of that over batch:
 #: 16 tells the compiler that rows are aligned, whatever T is.
 Role = namedtuple("Role", ["pointer", "time", "head", "feature", "unit"])
-#: What grows with T, which no kernel is compiled for.
-GROWING = [
-    "T",
-    "columns_batch",
-    "dcolumns_batch",
-    "ddecay_batch",
-    "decay_batch",
-    "decayed_columns_batch",
-    "decayed_rows_batch",
-    "drows_batch",
-    "far_columns_batch",
-    "far_rows_batch",
-    "inputs_batch",
-    "outputs_batch",
-    "read_inputs_batch",
-    "reads_batch",
-    "rows_batch",
-    "value_batch",
-]
+
+
+def kernel(function):
+    """What a host launches. Not compiled for T and the batch strides, which grow with it."""
+    names = [name for name in inspect.signature(function).parameters if name == "T" or name.endswith("_batch")]
+    return triton.jit(function, do_not_specialize=names)
 
 
 @triton.jit

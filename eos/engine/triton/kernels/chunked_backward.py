@@ -1,10 +1,9 @@
 """The kernel that makes the gradients of one axis of the memory, all chunks at once."""
 
-import triton
 import triton.language as tl
 
 from eos.engine.triton.kernels.access import (
-    GROWING,
+    kernel,
     levels,
     load,
     load_decay,
@@ -32,7 +31,7 @@ from eos.engine.triton.kernels.intervals import (
 from eos.engine.triton.kernels.levels import met_both
 
 
-@triton.jit(do_not_specialize=GROWING)
+@kernel
 def chunked_backward(
     rows,
     columns,

@@ -1,9 +1,8 @@
 """The kernel that carries the memory from chunk to chunk and reads it."""
 
-import triton
 import triton.language as tl
 
-from eos.engine.triton.kernels.access import GROWING, levels, load, load_decay, load_transposed, store, where
+from eos.engine.triton.kernels.access import kernel, levels, load, load_decay, load_transposed, store, where
 from eos.engine.triton.kernels.intervals import (
     VECTORS,
     load_left,
@@ -17,7 +16,7 @@ from eos.engine.triton.kernels.intervals import (
 from eos.engine.triton.kernels.levels import met
 
 
-@triton.jit(do_not_specialize=GROWING)
+@kernel
 def chunked_forward(
     reads,
     columns,
@@ -53,7 +52,6 @@ def chunked_forward(
     VALUE: tl.constexpr,
     BEFORE: tl.constexpr,
     RESET: tl.constexpr,
-    INITIAL: tl.constexpr,
     STORE: tl.constexpr,
     REVERSE: tl.constexpr,
     PRECISION: tl.constexpr,
@@ -77,9 +75,7 @@ def chunked_forward(
     c = tl.arange(0, C)
     kv = k[:, None] * V + v[None, :]
     inside = (k[:, None] < K) & (v[None, :] < V)
-    m = tl.zeros([BK, BV], tl.float32)
-    if INITIAL:
-        m = tl.load(before + head * (K * V) + kv, mask=inside, other=0.0).to(tl.float32)
+    m = tl.load(before + head * (K * V) + kv, mask=inside, other=0.0)
     for turn in range(chunks):
         n = chunks - 1 - turn if REVERSE else turn
         rest = T - n * C

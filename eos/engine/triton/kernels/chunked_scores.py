@@ -1,10 +1,9 @@
 """The kernel before a pass over chunks (eos.engine.triton.kernels): what decays inside chunks ask for."""
 
-import triton
 import triton.language as tl
 
 from eos.engine.triton.kernels.access import (
-    GROWING,
+    kernel,
     levels,
     load,
     load_decay,
@@ -29,7 +28,7 @@ from eos.engine.triton.kernels.intervals import (
 )
 
 
-@triton.jit(do_not_specialize=GROWING)
+@kernel
 def chunked_scores(
     rows,
     columns,

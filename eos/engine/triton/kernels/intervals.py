@@ -10,9 +10,10 @@ number a head needs no levels: there the sums of all intervals are a matrix.
 import triton
 import triton.language as tl
 
+from eos.record import LOG_FLOOR
+
 LOG2E: tl.constexpr = tl.constexpr(1.4426950408889634)
-#: Where a log-decay is floored: eos.record.LOG_FLOOR.
-FLOOR: tl.constexpr = tl.constexpr(-88.0)
+FLOOR: tl.constexpr = tl.constexpr(LOG_FLOOR)
 
 
 @triton.jit
