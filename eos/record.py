@@ -16,6 +16,7 @@ from torch import Tensor
 
 from eos.axes import AXES, Axes, Part, Sizes, check_float, layout_of, shape_of
 from eos.errors import RecordError
+from eos.rotation import rotate
 
 Change = Callable[[str, Axes, Tensor], Tensor]
 Link = Literal["identity", "log_sigmoid"]
@@ -335,13 +336,6 @@ def act(transition: Transition, x: Tensor, *, inverse: bool) -> Tensor:
             o = o[..., None] if log_decay is transition.head else o
             x = x * (torch.cat([o, o], -1) if 2 * o.shape[-1] == x.shape[-1] else o)  # tied in pairs
     return x
-
-
-def rotate(x: Tensor, angle: Tensor) -> Tensor:
-    """Turn the pairs (x_p, x_{p+K/2}) of x [...,K] by ``angle`` [...,K/2] radians: multiplication by exp(+i·angle)."""
-    first, second = x.chunk(2, dim=-1)
-    cos, sin = angle.cos(), angle.sin()
-    return torch.cat([first * cos - second * sin, second * cos + first * sin], dim=-1)
 
 
 def _terms(items: list[Any]) -> Any:

@@ -16,6 +16,8 @@ WINDOW_ENTRIES = {"chunked": 1 << 21, "delta": 1 << 20}
 SHORTEST_WINDOW, LONGEST_WINDOW = 256, 4096
 #: Steps of a chunk: inside one, a step costs C (K + V); between them, K V / C.
 CHUNK, SHORT_CHUNK, SHORT_FEATURES = 64, 32, 64
+#: Entries of a memory, over batch and heads, up to which the elementwise algorithm takes steps together.
+SMALL_MEMORY = 1 << 12
 #: Bytes of memories that an elementwise window holds.
 ELEMENTWISE_WINDOW_BYTES = 1 << 22
 #: Bytes of chunk memories that a window of the Triton kernels may store.
@@ -44,7 +46,7 @@ def window(s: Structure, algorithm: str, backend: str) -> int:
     if backend == "triton":
         stored = 2 * 4 * s.batch * s.heads * s.key * s.value * s.substeps
         # of every chunk; or of every step, where e, s or a decay of all K × V is made for it
-        each = chunk(s, backend) if algorithm == "chunked" else Scans().backward if s.rate_alone else 1
+        each = chunk(s, algorithm, backend) if algorithm == "chunked" else Scans().backward if s.rate_alone else 1
         return min(s.length, max(SHORTEST_WINDOW, each * _power_of_two(KERNEL_WINDOW_BYTES // stored)))
     if algorithm == "elementwise":
         steps = ELEMENTWISE_WINDOW_BYTES // (4 * s.batch * s.heads * s.key * s.value)
@@ -60,11 +62,15 @@ def _power_of_two(x: int) -> int:
     return 1 << max(x, 1).bit_length() - 1
 
 
-def chunk(structure: Structure, backend: str) -> int:
-    """Steps of a chunk of the chunked and delta algorithms."""
+def chunk(s: Structure, algorithm: str, backend: str) -> int:
+    """Steps of a chunk, which an algorithm takes together; elementwise, 1 walks step by step."""
     if backend == "triton":
-        return tiles_of(structure).chunk
-    return SHORT_CHUNK if structure.key + structure.value <= SHORT_FEATURES else CHUNK
+        return tiles_of(s).chunk if algorithm == "chunked" else Scans().forward
+    if algorithm in ("chunked", "delta"):
+        return SHORT_CHUNK if s.key + s.value <= SHORT_FEATURES else CHUNK
+    if algorithm == "elementwise" and s.batch * s.heads * s.key * s.value <= SMALL_MEMORY:
+        return _power_of_two(int(window(s, algorithm, backend) ** 0.5))
+    return 1
 
 
 def _cost(s: Structure, *, flops: float, floats: float, launches: float) -> Cost:
@@ -94,27 +100,30 @@ def _cost_sequential(s: Structure) -> Cost:
 
 def _cost_chunked(s: Structure) -> Cost:
     levels = 6 if s.decay_over_key or "value" in s.parts else 1
-    flops = _tokens(s) * (2 * chunk(s, "torch") * (s.key + s.value) + 2 * s.key * s.value * (1 + s.reads))
+    flops = _tokens(s) * (2 * chunk(s, "chunked", "torch") * (s.key + s.value) + 2 * s.key * s.value * (1 + s.reads))
     # weights of one number a head are no frame: the products of their decays are a matrix of their own
     scores = 14 if s.normaliser and not s.decay_over_key else 2
-    floats = _tokens(s) * ((4 + 2 * levels) * (s.key + s.value) + scores * chunk(s, "torch")) + _lowered(s)
+    floats = _tokens(s) * ((4 + 2 * levels) * (s.key + s.value) + scores * chunk(s, "chunked", "torch")) + _lowered(s)
     return _cost(s, flops=flops, floats=floats, launches=(60 + 10 * levels) * _windows(s, "chunked"))
 
 
 def _cost_elementwise(s: Structure) -> Cost:
     entries = _tokens(s) * s.key * s.value
-    # a third of a step's two forward, two again and one and its reads backward
-    launches = (5 + s.reads) / 3 * s.length * s.substeps + 60 * _windows(s, "elementwise")
-    return _cost(s, flops=5 * entries, floats=5 * entries + _lowered(s), launches=launches)
+    steps, size = window(s, "elementwise", "torch") * s.substeps, chunk(s, "elementwise", "torch")
+    if size > 1:  # the steps of all blocks, then the blocks: one pass more
+        each, passes = 2 * size + 3 * steps / size, 6
+    else:  # a third of a step's two forward, two again and one and its reads backward
+        each, passes = (5 + s.reads) / 3 * steps, 5
+    launches = (each + 60) * _windows(s, "elementwise")
+    return _cost(s, flops=5 * entries, floats=passes * entries + _lowered(s), launches=launches)
 
 
 def _cost_delta(s: Structure) -> Cost:
-    flops = _tokens(s) * (
-        4 * chunk(s, "torch") * (s.key + s.value) + chunk(s, "torch") ** 2 + 2 * s.key * (2 * s.key + 4 * s.value)
-    )
+    size = chunk(s, "delta", "torch")
+    flops = _tokens(s) * (4 * size * (s.key + s.value) + size**2 + 2 * s.key * (2 * s.key + 4 * s.value))
     # of four kinds of scores over K, at every level of halves
-    halves = 8 * (chunk(s, "torch").bit_length() - 1) * s.key if s.decay_over_key else 0
-    floats = _tokens(s) * (12 * (s.key + s.value) + 8 * chunk(s, "torch") + halves) + _lowered(s)
+    halves = 8 * (size.bit_length() - 1) * s.key if s.decay_over_key else 0
+    floats = _tokens(s) * (12 * (s.key + s.value) + 8 * size + halves) + _lowered(s)
     return _cost(s, flops=flops, floats=floats, launches=120 * _windows(s, "delta"))
 
 
@@ -138,7 +147,7 @@ def _windows(s: Structure, algorithm: str) -> float:
 def _cost_chunked_kernel(s: Structure) -> Cost:
     """Of the Triton kernels: what is read and written once, and what a launch of its own makes of decays first."""
     width = 2 if "16" in s.activations else 4
-    size = chunk(s, "triton")
+    size = chunk(s, "chunked", "triton")
     floats = (1 + s.reads) * (s.key + s.value) * width / 4
     flops = 2 * size * (s.key + s.value) * s.reads + 2 * s.key * s.value * (1 + s.reads)
     for varies, entries in ((s.decay_over_key, s.key), ("value" in s.parts, s.value)):

@@ -17,7 +17,8 @@ from torch.nn import functional as F
 from eos.engine.chunks import TINY
 from eos.engine.sequential import log_decay, phase
 from eos.engine.state import output_dtype, state_dtype
-from eos.record import LOG_FLOOR, Convolution, Memory, Recurrence, rotate
+from eos.record import LOG_FLOOR, Convolution, Memory, Recurrence
+from eos.rotation import rotate
 
 
 def convolve(record: Convolution) -> Tensor:
@@ -168,7 +169,7 @@ class _Diagonal:
         x = x.expand(len(lags), *x.shape[1:])
         if self.angle is not None:
             turns = torch.remainder(steps.double() * self.angle.double(), 2 * torch.pi).to(x.dtype)
-            x = rotate(x.mT, (-turns if transposed else turns).mT).mT
+            x = rotate(x, -turns if transposed else turns, -2)
         if self.decay is not None:
             # what is tiny is zero: numbers below the normal ones would make products slow
             x = x * F.threshold((steps * self.decay).clamp(min=LOG_FLOOR).exp(), TINY[x.dtype], 0.0)

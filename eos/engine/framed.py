@@ -39,7 +39,7 @@ from eos.engine.lower import Lowered
 #: no digits, but it spans exp(±20), and a memory in its frame must stay clear of float32's smallest numbers.
 SPAN = -40.0
 #: Chunks get shorter, down to this, before a window of decays over K or V is left to doubling.
-SMALLEST = 16
+SMALLEST = 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,12 +100,10 @@ class Frame:
                 return cls(x=x, chunks=chunks, key=None, value=None, rest=whole)
         elif not looks(x.input) and not (key is None and value is None):
             return None
-        sums = [None if log is None else _summed(log, reset) for log in (key, value)]
-        while sum(s[..., -1, :].min().item() for s in sums if s is not None) < SPAN:
-            if chunks.size <= SMALLEST:
-                return None
-            chunks = replace(chunks, count=2 * chunks.count, size=chunks.size // 2)
-            sums = [None if s is None else _halved(s) for s in sums]
+        mild = summed(chunks, [key, value], reset)
+        if mild is None:
+            return None
+        chunks, sums = mild
         dtype = x.input.dtype
         sides = [None if s is None else Side.of(s, dtype, before=x.before) for s in sums]
         rest = None
@@ -224,6 +222,28 @@ class Frame:
         read = sum(products[1:], products[0])
         read = one_step_earlier(read) if self.x.before else read
         return decay_gradient(self.chunks, self.x, log_decay, read, columns * dcolumns, ends)
+
+
+def summed(
+    chunks: Chunks, logs: list[Tensor | None], reset: Tensor | None
+) -> tuple[Chunks, list[Tensor | None]] | None:
+    """Chunks so short that the decays over each are mild, and the log-decays summed from the start of their chunk.
+
+    Arguments:
+        chunks: the longest.
+        logs: log-decays in them [1|B,1|H,N,C,X], over K and over V.
+        reset: where documents begin [B,1,N,C,1].
+
+    Returns:
+        The chunks, and the sums in float64; None where a decay is too strong for any.
+    """
+    sums = [None if log is None else _summed(log, reset) for log in logs]
+    while sum(s[..., -1, :].min().item() for s in sums if s is not None) < SPAN:
+        if chunks.size <= SMALLEST:
+            return None
+        chunks = replace(chunks, count=2 * chunks.count, size=chunks.size // 2)
+        sums = [None if s is None else _halved(s) for s in sums]
+    return chunks, sums
 
 
 def looks(x: Tensor) -> bool:

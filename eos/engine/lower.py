@@ -17,7 +17,8 @@ from torch import Tensor
 
 from eos.engine.normaliser import normalise
 from eos.engine.sequential import log_decay, phase
-from eos.record import LOG_FLOOR, Recurrence, Transition, rotate
+from eos.record import LOG_FLOOR, Recurrence, Transition
+from eos.rotation import rotate
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,15 +96,14 @@ def lower(
         rate = None if rate is None else (_tied(rate[0].mT, key).mT, _tied(rate[1].mT, key).mT)
 
     i = _ones(window, dtype) if window.input is None else window.input.to(dtype)
-    i = i.expand(batch, steps, heads, sizes["V"])
-    e = _per_head(window.expand.to(dtype), batch, steps, heads, key)
-    reads = tuple(_per_head(s.to(dtype), batch, sizes["T"], heads, key) for s in window.reads)
+    e = _per_head(window.expand.to(dtype), heads, key)
+    reads = tuple(_per_head(s.to(dtype), heads, key) for s in window.reads)
     for gate in gates:
         i, e = _fold(gate, i, e)
     erase = None
     if transition.erase is not None:
-        a, b = (x.to(dtype).expand(batch, steps, heads, key) for x in transition.erase)
-        erase = (a, b)
+        a, b = transition.erase
+        erase = (_per_head(a.to(dtype), heads, key), _per_head(b.to(dtype), heads, key))
 
     turn = None
     angle = phase(transition, dtype)
@@ -127,14 +127,18 @@ def lower(
         i, e = i.to(activations), e.to(activations)
         reads = tuple(s.to(activations) for s in reads)
         erase = None if erase is None else (erase[0].to(activations), erase[1].to(activations))
+
+    def whole(x: Tensor) -> Tensor:
+        return x.expand(batch, steps, heads, *x.shape[3:])
+
     return Lowered(
-        input=i,
-        expand=e,
-        reads=tuple(_scatter(s, n, length, place) for s in reads),
+        input=whole(i).expand(-1, -1, -1, sizes["V"]),
+        expand=whole(e),
+        reads=tuple(whole(_scatter(s, n, length, place)) for s in reads),
         over_key=over_key,
         over_value=over_value,
         over_both=over_both,
-        erase=erase,
+        erase=None if erase is None else (whole(erase[0]), whole(erase[1])),
         reset=reset,
         before=window.read == "before",
         turn=turn,
@@ -189,11 +193,10 @@ def _ones(window: Recurrence, dtype: torch.dtype) -> Tensor:
     return torch.ones(1, 1, 1, 1, dtype=dtype, device=window.expand.device)
 
 
-def _per_head(x: Tensor, batch: int, steps: int, heads: int, key: int) -> Tensor:
-    """Broadcast to [B,S,H,K] (or [B,S,H,K,V] with V as given), repeating groups."""
-    if x.shape[2] not in (1, heads):
-        x = x.repeat_interleave(heads // x.shape[2], 2)
-    return x.expand(batch, steps, heads, key, *x.shape[4:])
+def _per_head(x: Tensor, heads: int, key: int) -> Tensor:
+    """[1|B,1|S,1|H,K] (or [1|B,1|S,1|H,K,V] with V as given), repeating groups; what is shared stays so."""
+    x = x if x.shape[2] in (1, heads) else x.repeat_interleave(heads // x.shape[2], 2)
+    return x.expand(-1, -1, -1, key, *x.shape[4:])
 
 
 def _fold(gate: Tensor, i: Tensor, e: Tensor) -> tuple[Tensor, Tensor]:
@@ -239,4 +242,4 @@ def _turned(x: Tensor, angle: Tensor) -> Tensor:
         return rotate(x, angle)
     x = x if x.dim() == 5 else x[..., None]
     angle = angle if angle.dim() == 5 else angle[..., None]
-    return rotate(x.movedim(3, -1), angle.movedim(3, -1)).movedim(-1, 3)
+    return rotate(x, angle, -2)

@@ -37,6 +37,8 @@ def normalise(
         previous = torch.where(begins[..., None, None], EMPTY_LOG_SCALE, previous)
     carried, _ = next_scale(log_o, log_gate, previous, stabilise)
     log_o, gate = normalised(carried, log_gate, stabilise)
+    # an empty memory has nothing to lose, and a chunk without that decay may be mild (eos.engine.framed)
+    log_o = torch.where(previous > EMPTY_LOG_SCALE, log_o, 0.0)
     return log_o.clamp(min=LOG_FLOOR), gate, totals
 
 

@@ -19,7 +19,7 @@ class Plan:
         structure: what was looked at.
         algorithm, backend: what was chosen.
         window: steps lowered and run at once.
-        chunk: steps of a chunk inside a window (chunked and delta).
+        chunk: steps of a chunk inside a window, which are taken together; 1 where each is taken by itself.
         cost: the estimate for the forward pass.
         state_bytes: bytes of the memory m that decoding carries, without a normaliser.
         reasons: for every algorithm and backend, why it was or was not chosen.
@@ -87,7 +87,7 @@ def plan_structure(structure: Structure, *, backend: str = "auto", algorithm: st
         algorithm=chosen,
         backend=on,
         window=window(structure, chosen, on),
-        chunk=chunk(structure, on) if chosen in ("chunked", "delta") else 1,
+        chunk=chunk(structure, chosen, on),
         cost=costs[chosen, on],
         state_bytes=_state_bytes(structure),
         reasons=tuple(reasons),

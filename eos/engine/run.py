@@ -97,7 +97,7 @@ def _algorithm(chosen: Plan) -> AbstractAlgorithm:
         return algorithm_of(chosen.algorithm, chosen.structure)
     if chosen.algorithm == "chunked":
         return Chunked(size=chosen.chunk)
-    return Delta(size=chosen.chunk) if chosen.algorithm == "delta" else Elementwise()
+    return Delta(size=chosen.chunk) if chosen.algorithm == "delta" else Elementwise(size=chosen.chunk)
 
 
 def _as_activations(ys: tuple[Tensor, ...], record: Recurrence) -> tuple[Tensor, ...]:

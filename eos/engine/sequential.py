@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from eos.engine.state import EMPTY_LOG_SCALE, memory_before, state_dtype
-from eos.record import LOG_FLOOR, Memory, Recurrence, Transition, rotate
+from eos.record import LOG_FLOOR, Memory, Recurrence, Transition
+from eos.rotation import rotate
 
 
 def sequential(record: Recurrence) -> tuple[tuple[Tensor, ...], Memory, Tensor | None]:
@@ -148,7 +149,7 @@ def _tied(x: Tensor, key_size: int, *, axis: int = -1) -> Tensor:
 def turn_memory(m: Tensor, angle: Tensor) -> Tensor:
     """R(angle) m for m [B,H,K,V] and angle [B,H,K/2] or [B,H,K/2,V]."""
     angle = angle if angle.dim() == 4 else angle[..., None]
-    return rotate(m.movedim(2, -1), angle.movedim(2, -1)).movedim(-1, 2)
+    return rotate(m, angle, -2)
 
 
 def _read(m: Tensor, s: Tensor) -> Tensor:

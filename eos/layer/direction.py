@@ -10,7 +10,8 @@ from torch import Tensor
 
 from eos import engine
 from eos.errors import CompositionError
-from eos.record import Recurrence, rotate
+from eos.record import Recurrence
+from eos.rotation import rotate
 from eos.stage import full_precision
 
 

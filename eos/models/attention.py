@@ -15,7 +15,7 @@ from eos.errors import CompositionError
 from eos.layer import AbstractCache, AbstractMixer, refuse
 from eos.layer.norm import make_norm
 from eos.layer.projection import output_projection
-from eos.record import rotate
+from eos.rotation import rotate
 
 
 @dataclass(kw_only=True)

@@ -42,7 +42,9 @@ RUNNERS: dict[str, dict[str, Runner]] = {
     },
     "elementwise": {
         "planned": scanned("elementwise"),
-        "windows of 7": windows(Elementwise(), 7),
+        "step by step": windows(Elementwise(size=1), 7),
+        "chunks of 2": windows(Elementwise(size=2), 7),
+        "chunks of 16": windows(Elementwise(size=16), 256),
     },
     "delta": {
         "planned": scanned("delta"),

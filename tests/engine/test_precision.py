@@ -86,7 +86,7 @@ def test_a_scale_in_float32_joins_a_memory_in_float64() -> None:
         assert memory.log_scale.dtype == torch.float64
 
 
-@pytest.mark.parametrize(("algorithm", "sizes"), [("elementwise", "windows of 7"), ("chunked", "chunks of 8")])
+@pytest.mark.parametrize(("algorithm", "sizes"), [("elementwise", "step by step"), ("chunked", "chunks of 8")])
 def test_a_shared_gradient_is_summed_in_float32(algorithm: str, sizes: str) -> None:
     """A bfloat16 decay that all steps share adds up over many windows: in bfloat16 the sum would stop growing."""
     generator = torch.Generator().manual_seed(0)
