@@ -23,7 +23,7 @@ from eos.models.attention import SoftmaxAttention
 from eos.models.block import Block
 from eos.models.channel_mixer import FeedForward
 from eos.models.layout import resolve_layout
-from eos.record import Convolution, Recurrence
+from eos.record import Convolution, Recurrence, parts
 
 FLOAT = 4
 #: A forward pass and a backward pass, in forward passes.
@@ -154,7 +154,7 @@ def _mixer_cost(mixer: AbstractMixer, layers: tuple[int, ...], width: int, *, le
         plan=plan,
         forward=Work(
             flops=sum(each.cost.flops for each in plans) / structure.length,
-            bytes=sum(each.cost.bytes for each in plans) / structure.length,
+            bytes=sum(each.cost.bytes for each in plans) / structure.length + FLOAT * _made(record),
         ),
         # The memory is read and written once a token.
         step=Work(flops=sum(one.cost.flops for one in steps), bytes=2 * memory),
@@ -163,13 +163,21 @@ def _mixer_cost(mixer: AbstractMixer, layers: tuple[int, ...], width: int, *, le
     )
 
 
+def _made(record: Recurrence) -> float:
+    """Floats that the stages move a token to make what they return, each read, written and read."""
+    varying = (
+        tensor for name, axes, tensor in parts(record) if name != "input" and tensor.shape[1] == record.sizes["T"]
+    )
+    return 3 * sum(tensor.numel() for tensor in varying) / record.sizes["T"]
+
+
 def _pointwise(model: LanguageModel) -> float:
     """Floats that a token moves between projections: norms, activations, gates, sums, taps of short convolutions."""
     floats = 0.0
     for module in model.modules():
         match module:
             case CausalConvolution():
-                floats += 2 * module.weight.numel() + 2 * module.weight.shape[1]
+                floats += 3 * module.weight.numel() + 3 * module.weight.shape[1]
             case Readout():
                 channels = (module.output if module.mix is None else module.mix).in_features
                 floats += channels * (4 * (not isinstance(module.norm, nn.Identity)) + 5 * (module.gate is not None))

@@ -7,7 +7,8 @@ from eos.engine.structure import Structure
 from eos.engine.triton.tiles import Scans, tiles_of
 
 #: What one operation costs: floating-point operations a second of a matrix product, bytes a second of an elementwise
-#: one, seconds to launch any. Only ratios matter for the choice.
+#: one, seconds to launch any. Only ratios matter for the choice. The floats that the torch algorithms move below are
+#: fitted to a third of a forward and backward pass on two CPU cores (docs/decisions/cost-model.md).
 SPEEDS = {"cpu": (6e10, 1.2e10, 8e-6), "cuda": (4e14, 4e12, 5e-6)}
 #: Floating-point operations a second of a GPU outside its tensor cores.
 SCALAR_SPEED = 3e13
@@ -85,52 +86,49 @@ def _tokens(s: Structure) -> float:
 
 def _lowered(s: Structure) -> float:
     """Floats moved by the rewrites before an algorithm: angles and what they turn, the normaliser, gates."""
-    turned = s.key * (10 * ("phase" in s.varying or "phase_rate" in s.parts) + 6 * (1 + s.reads))
-    floats = (
-        turned * ("phase" in s.parts or "phase_rate" in s.parts) + 40 * s.normaliser + 3 * s.key * ("gate" in s.parts)
-    )
+    turned = s.key * (50 * ("phase" in s.varying or "phase_rate" in s.parts) + 18 * (1 + s.reads))
+    floats = turned * ("phase" in s.parts or "phase_rate" in s.parts) * (s.value if s.phase_over_value else 1)
+    floats += 80 * s.normaliser + 3 * s.key * ("gate" in s.parts)
     return _tokens(s) * floats
 
 
 def _cost_sequential(s: Structure) -> Cost:
-    entries = _tokens(s) * s.key * s.value
-    floats = 6 * entries + _lowered(s)
-    return _cost(s, flops=5 * entries, floats=floats, launches=(6 + 2 * s.reads) * s.length * s.substeps)
+    entries, erase = _tokens(s) * s.key * s.value, "erase" in s.parts
+    launches = (20 + 4 * s.reads + 20 * erase) * s.length * s.substeps
+    moved = (40 if s.length > 1 else 16) + 60 * erase  # a single step stacks nothing
+    return _cost(s, flops=5 * entries, floats=moved * entries + _lowered(s), launches=launches)
 
 
 def _cost_chunked(s: Structure) -> Cost:
-    levels = 6 if s.decay_over_key or "value" in s.parts else 1
-    flops = _tokens(s) * (2 * chunk(s, "chunked", "torch") * (s.key + s.value) + 2 * s.key * s.value * (1 + s.reads))
-    # weights of one number a head are no frame: the products of their decays are a matrix of their own
-    scores = 14 if s.normaliser and not s.decay_over_key else 2
-    floats = _tokens(s) * ((4 + 2 * levels) * (s.key + s.value) + scores * chunk(s, "chunked", "torch")) + _lowered(s)
-    return _cost(s, flops=flops, floats=floats, launches=(60 + 10 * levels) * _windows(s, "chunked"))
+    size = min(chunk(s, "chunked", "torch"), s.length * s.substeps)
+    decays = s.key * s.decay_over_key + s.value * ("value" in s.parts)
+    flops = _tokens(s) * (2 * size * (s.key + s.value) + 2 * s.key * s.value * (1 + s.reads))
+    floats = 10 * (s.key + s.value) + 30 * decays + 12 * size + 8 * s.key * s.value / size
+    launches = (250 + 50 * (decays > 0) + 600 * (s.normaliser > 0)) * _windows(s, "chunked")
+    return _cost(s, flops=flops, floats=_tokens(s) * floats + _lowered(s), launches=launches)
 
 
 def _cost_elementwise(s: Structure) -> Cost:
     entries = _tokens(s) * s.key * s.value
     steps, size = window(s, "elementwise", "torch") * s.substeps, chunk(s, "elementwise", "torch")
-    if size > 1:  # the steps of all blocks, then the blocks: one pass more
-        each, passes = 2 * size + 3 * steps / size, 6
-    else:  # a third of a step's two forward, two again and one and its reads backward
-        each, passes = (5 + s.reads) / 3 * steps, 5
-    launches = (each + 60) * _windows(s, "elementwise")
-    return _cost(s, flops=5 * entries, floats=passes * entries + _lowered(s), launches=launches)
+    # of single steps: a third of two forward, two again and one and its reads backward
+    each = (5 + s.reads) / 3 * steps if size == 1 else 2 * size + 3 * steps / size
+    launches = (each + 60 + 600 * (s.normaliser > 0)) * _windows(s, "elementwise")
+    floats = 28 * entries + 70 * _tokens(s) * (s.key + s.value)
+    return _cost(s, flops=5 * entries, floats=floats + _lowered(s), launches=launches)
 
 
 def _cost_delta(s: Structure) -> Cost:
     size = chunk(s, "delta", "torch")
     flops = _tokens(s) * (4 * size * (s.key + s.value) + size**2 + 2 * s.key * (2 * s.key + 4 * s.value))
-    # of four kinds of scores over K, at every level of halves
-    halves = 8 * (size.bit_length() - 1) * s.key if s.decay_over_key else 0
-    floats = _tokens(s) * (12 * (s.key + s.value) + 8 * size + halves) + _lowered(s)
-    return _cost(s, flops=flops, floats=floats, launches=120 * _windows(s, "delta"))
+    floats = 60 * (s.key + s.value + s.key * s.decay_over_key) + 90 * size
+    return _cost(s, flops=flops, floats=_tokens(s) * floats + _lowered(s), launches=120 * _windows(s, "delta"))
 
 
 def _cost_fft(s: Structure) -> Cost:
     transforms = 3 * 5 * s.batch * s.heads * s.value * 2 * s.length * s.length.bit_length()
     if "response" in s.parts:
-        return _cost(s, flops=transforms, floats=transforms / 2, launches=20)
+        return _cost(s, flops=transforms, floats=transforms / 3, launches=20)
     # a power of the step for about √T lags near and as many far, and every lag and the last memory from them
     powers = 2 * s.length**0.5 * s.heads * s.key * s.value
     flops = transforms + 2 * s.length * s.heads * s.key * s.value * (s.reads + s.batch)
