@@ -47,7 +47,8 @@ def window(s: Structure, algorithm: str, backend: str) -> int:
     if backend == "triton":
         stored = 2 * 4 * s.batch * s.heads * s.key * s.value * s.substeps
         # of every chunk; or of every step, where e, s or a decay of all K × V is made for it
-        each = chunk(s, algorithm, backend) if algorithm == "chunked" else Scans().backward if s.rate_alone else 1
+        each = Scans().backward if s.rate_alone else 1
+        each = chunk(s, algorithm, backend) if algorithm in ("chunked", "delta") else each
         return min(s.length, max(SHORTEST_WINDOW, each * _power_of_two(KERNEL_WINDOW_BYTES // stored)))
     if algorithm == "elementwise":
         steps = ELEMENTWISE_WINDOW_BYTES // (4 * s.batch * s.heads * s.key * s.value)
@@ -66,7 +67,7 @@ def _power_of_two(x: int) -> int:
 def chunk(s: Structure, algorithm: str, backend: str) -> int:
     """Steps of a chunk, which an algorithm takes together; elementwise, 1 walks step by step."""
     if backend == "triton":
-        return tiles_of(s).chunk if algorithm == "chunked" else Scans().forward
+        return Scans().forward if algorithm == "elementwise" else tiles_of(s).chunk
     if algorithm in ("chunked", "delta"):
         return SHORT_CHUNK if s.key + s.value <= SHORT_FEATURES else CHUNK
     if algorithm == "elementwise" and s.batch * s.heads * s.key * s.value <= SMALL_MEMORY:
@@ -156,6 +157,18 @@ def _cost_chunked_kernel(s: Structure) -> Cost:
     return _cost(s, flops=_tokens(s) * flops, floats=_tokens(s) * floats + _lowered(s), launches=3)
 
 
+def _cost_delta_kernel(s: Structure) -> Cost:
+    """Of the Triton kernels: two columns and a row more than chunked, scores in float32, and a solution a chunk."""
+    width = 2 if "16" in s.activations else 4
+    size = chunk(s, "delta", "triton")
+    levels, rows = size.bit_length() - 1, 1 + s.reads
+    floats = (3 + 2 * rows) * (2 * s.key + s.value) * width / 4 + 4 * size * rows + s.key
+    scores = 2 * (2 * size * s.key) * (2 * (levels + 2) + levels * rows)
+    solved = 4 * size * size * levels + 2 * size * (s.key + 2 * s.value)
+    flops = scores + solved + 2 * size * 2 * s.value * s.reads + 2 * s.key * s.value * (3 + s.reads)
+    return _cost(s, flops=_tokens(s) * flops, floats=_tokens(s) * floats + _lowered(s), launches=4)
+
+
 def _cost_elementwise_kernel(s: Structure) -> Cost:
     """Of the Triton kernels: every entry of the memory is decayed and written at each step, in registers."""
     width = 2 if "16" in s.activations else 4
@@ -178,5 +191,9 @@ COSTS: dict[str, dict[str, Callable[[Structure], Cost]]] = {
         "delta": _cost_delta,
         "fft": _cost_fft,
     },
-    "triton": {"chunked": _cost_chunked_kernel, "elementwise": _cost_elementwise_kernel},
+    "triton": {
+        "chunked": _cost_chunked_kernel,
+        "elementwise": _cost_elementwise_kernel,
+        "delta": _cost_delta_kernel,
+    },
 }

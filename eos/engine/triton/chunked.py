@@ -24,16 +24,16 @@ class TritonChunked(AbstractAlgorithm):
     takes_activations = True
 
     def forward(self, x: Lowered, memory: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
-        return _Launch(x, self.tiles).forward(memory)
+        return Launch(x, self.tiles).forward(memory)
 
     def backward(
         self, x: Lowered, memory: Tensor, dys: tuple[Tensor, ...], dmemory: Tensor
     ) -> tuple[Gradients, Tensor]:
-        return _Launch(x, self.tiles).backward(memory, dys, dmemory)
+        return Launch(x, self.tiles).backward(memory, dys, dmemory)
 
 
 @dataclass(frozen=True)
-class _Side:
+class Side:
     """What stands on one axis of the memory: rows of every read, columns, the decay with its kind, and the stride."""
 
     rows: Place
@@ -45,7 +45,7 @@ class _Side:
 
 
 @dataclass(frozen=True)
-class _Decayed:
+class Decayed:
     """What :func:`chunked_scores` makes of a side: as the memory between chunks sees it, and inside chunks."""
 
     rows: Place
@@ -55,7 +55,21 @@ class _Decayed:
     totals: Tensor
 
 
-class _Launch:
+@dataclass(frozen=True)
+class Erased:
+    """The second write of an erase, w = ``solved`` m + ``inputs`` into ``columns``, and the reads' products with them.
+
+    ``out`` is where w is stored.
+    """
+
+    columns: Place
+    solved: Place
+    inputs: Place
+    scores: Tensor
+    out: Place
+
+
+class Launch:
     """One window: e [B,S,H,K], i [B,S,H,V], every s, and the decays, as the kernels want them."""
 
     def __init__(self, x: Lowered, tiles: Tiles) -> None:
@@ -66,13 +80,15 @@ class _Launch:
         self.arithmetic: Arithmetic = arithmetic(x)
         self.reads = heads_in_a_row(x.reads)
         self.reset = x.input if x.reset is None else x.reset.contiguous().view(torch.uint8)
-        self.masks = masks(tiles.chunk, x.before, x.input.device)
+        self.erase = x.erase is not None
+        befores = (x.before, True) if self.erase else (x.before,)
+        self.masks = torch.cat([masks(tiles.chunk, before, x.input.device) for before in befores])
 
     def forward(self, memory: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
         reads = len(self.x.reads)
-        out = self._new(self.x.input, reads * self.heads, self.value)
+        out = self.new(self.x.input, reads * self.heads, self.value)
         k, v = self._key(), self._value(out)
-        after, _ = self._carry(memory, k, v, self._decayed(k, reads), self._decayed(v, 0), reads=reads)
+        after, _ = self.carry(memory, k, v, self.decayed(k, reads), self.decayed(v, 0), reads=reads)
         return out.unflatten(2, (reads, self.heads)).unbind(2), after
 
     def backward(self, memory: Tensor, dys: tuple[Tensor, ...], dmemory: Tensor) -> tuple[Gradients, Tensor]:
@@ -81,11 +97,11 @@ class _Launch:
         over_value = x.over_value is not None and x.over_value.requires_grad
         dy = heads_in_a_row(tuple(d.to(x.input.dtype) for d in dys))
         k, v = self._key(), self._value(dy)
-        ks, vs = self._decayed(k, reads), self._decayed(v, reads)
-        _, memories = self._carry(memory, k, v, ks, vs, store=True)
-        dbefore, adjoints = self._carry(dmemory, k, v, ks, vs, store=True, reverse=True)
-        dreads, dexpand, dkey = self._gradients(k, v, ks, vs, memories, adjoints, rows=True, decay=over_key)
-        _, dinput, dvalue = self._gradients(v, k, vs, ks, memories, adjoints, rows=False, decay=over_value)
+        ks, vs = self.decayed(k, reads), self.decayed(v, reads)
+        _, memories = self.carry(memory, k, v, ks, vs, store=True)
+        dbefore, adjoints = self.carry(dmemory, k, v, ks, vs, store=True, reverse=True)
+        dreads, dexpand, dkey = self.gradients(k, v, ks, vs, memories, adjoints, rows=True, decay=over_key)
+        _, dinput, dvalue = self.gradients(v, k, vs, ks, memories, adjoints, rows=False, decay=over_value)
         assert dreads is not None
         return (
             Gradients(
@@ -98,37 +114,38 @@ class _Launch:
             dbefore,
         )
 
-    def _key(self) -> _Side:
+    def _key(self) -> Side:
         over_key = self.x.over_key
         if over_key is None and self.x.reset is not None:  # a reset is a decay, of one number a head
             over_key = torch.zeros(1, 1, 1, 1, device=self.reads.device)
-        return _side(self.reads, self.x.expand, over_key, stride=self.value)
+        return side_of(self.reads, self.x.expand, over_key, stride=self.value)
 
-    def _value(self, rows: Tensor) -> _Side:
-        return _side(rows, self.x.input, self.x.over_value, stride=1)
+    def _value(self, rows: Tensor) -> Side:
+        return side_of(rows, self.x.input, self.x.over_value, stride=1)
 
-    def _new(self, like: Tensor, heads: int, size: int, dtype: torch.dtype | None = None) -> Tensor:
+    def new(self, like: Tensor, heads: int, size: int, dtype: torch.dtype | None = None) -> Tensor:
         return like.new_empty(self.batch, self.steps, heads, size, dtype=dtype)
 
-    def _programs(self) -> int:
+    def programs(self) -> int:
         return self.batch * self.heads
 
-    def _decayed(self, side: _Side, reads: int) -> _Decayed:
+    def decayed(self, side: Side, reads: int, *, dtype: torch.dtype | None = None) -> Decayed:
+        """What decays of a side ask for inside chunks; scores in ``dtype``."""
         columns, size = side.columns.tensor, self.tiles.chunk
         scores = intervals = totals = columns
         rows_out, columns_out = side.rows, side.columns
         if side.kind == 0:
-            return _Decayed(rows=rows_out, columns=columns_out, scores=scores, intervals=intervals, totals=totals)
-        chunks = (self._programs(), self.count)
+            return Decayed(rows=rows_out, columns=columns_out, scores=scores, intervals=intervals, totals=totals)
+        chunks = (self.programs(), self.count)
         if side.kind == 1:
             intervals = columns.new_empty(*chunks, VECTORS.value, size, dtype=torch.float32)
             totals = columns.new_empty(*chunks, dtype=torch.float32)
         else:
-            scores = columns.new_empty(reads, *chunks, size, size)
+            scores = columns.new_empty(reads, *chunks, size, size, dtype=dtype)
             totals = columns.new_empty(*chunks, side.size, dtype=torch.float32)
-            rows_out = place(self._new(columns, reads * self.heads, side.size)) if reads else side.rows
-            columns_out = place(self._new(columns, self.heads, side.size))
-        chunked_scores[(self.count * self._programs(),)](
+            rows_out = place(self.new(columns, reads * self.heads, side.size)) if reads else side.rows
+            columns_out = place(self.new(columns, self.heads, side.size))
+        chunked_scores[(self.count * self.programs(),)](
             side.rows.role,
             side.columns.role,
             side.decay.role,
@@ -148,27 +165,29 @@ class _Launch:
             self.heads,
             X=side.size,
             C=size,
-            BX=min(self.tiles.scores, _power_of_two(side.size)),
+            BX=min(self.tiles.scores, power_of_two(side.size)),
             READS=reads,
             KIND=side.kind,
             BEFORE=self.x.before,
+            ERASE=self.erase,
             RESET=self.x.reset is not None,
             **self.arithmetic.options(),
             num_warps=self.tiles.scores_warps if side.kind == 2 else 1,
         )
-        return _Decayed(rows=rows_out, columns=columns_out, scores=scores, intervals=intervals, totals=totals)
+        return Decayed(rows=rows_out, columns=columns_out, scores=scores, intervals=intervals, totals=totals)
 
-    def _carry(
+    def carry(
         self,
         memory: Tensor,
-        k: _Side,
-        v: _Side,
-        decayed_key: _Decayed,
-        decayed_value: _Decayed,
+        k: Side,
+        v: Side,
+        decayed_key: Decayed,
+        decayed_value: Decayed,
         *,
         reads: int = 0,
         store: bool = False,
         reverse: bool = False,
+        erased: Erased | None = None,
     ) -> tuple[Tensor, Tensor]:
         """The memory after the last chunk and, where stored, what every chunk finds; with reads, v.rows are written."""
         t = self.tiles
@@ -176,18 +195,26 @@ class _Launch:
         after = torch.empty_like(memory)
         kept = after
         if store:
-            kept = self.x.input.new_empty(self._programs(), self.count, self.key, self.value)
+            kept = self.x.input.new_empty(self.programs(), self.count, self.key, self.value)
         columns, inputs = (side.rows if reverse else side.columns for side in (decayed_key, decayed_value))
-        tile = min(t.value, _power_of_two(self.value))
-        chunked_forward[(-(-self.value // tile) * self._programs(),)](
+        second, solved, solved_inputs, erasing = [columns] * 4
+        if erased is not None:
+            second, solved, solved_inputs, erasing = erased.columns, erased.solved, erased.inputs, erased.out
+        tile = min(t.value, power_of_two(self.value))
+        chunked_forward[(-(-self.value // tile) * self.programs(),)](
             decayed_key.rows.role,
             columns.role,
             inputs.role,
             v.columns.role,
             v.decay.role,
             v.rows.role,
+            second.role,
+            solved.role,
+            solved_inputs.role,
+            erasing.role,
             self.masks,
             decayed_key.scores,
+            decayed_key.scores if erased is None else erased.scores,
             decayed_key.intervals,
             decayed_key.totals,
             decayed_value.intervals,
@@ -201,18 +228,23 @@ class _Launch:
             v.columns.batch,
             v.decay.batch,
             v.rows.batch,
+            second.batch,
+            solved.batch,
+            solved_inputs.batch,
+            erasing.batch,
             self.steps,
             self.heads,
             K=self.key,
             V=self.value,
             C=t.chunk,
-            BK=_power_of_two(self.key),
+            BK=power_of_two(self.key),
             BV=tile,
             READS=reads,
             WRITES=len(self.x.reads) if reverse else 1,
             KEY=k.kind,
             VALUE=v.kind,
             BEFORE=self.x.before,
+            ERASE=self.erase,
             RESET=self.x.reset is not None,
             STORE=store,
             REVERSE=reverse,
@@ -222,29 +254,37 @@ class _Launch:
         )
         return after, kept
 
-    def _gradients(
+    def gradients(
         self,
-        near: _Side,
-        far: _Side,
-        decayed_near: _Decayed,
-        decayed: _Decayed,
+        near: Side,
+        far: Side,
+        decayed_near: Decayed,
+        decayed: Decayed,
         memories: Tensor,
         adjoints: Tensor,
         *,
         rows: bool,
         decay: bool,
+        added: tuple[Tensor, Tensor | None] | None = None,
     ) -> tuple[Tensor | None, Tensor, Tensor | None]:
-        """The gradients of rows, columns and log-decay of one side, from the other and what is ``decayed`` of it."""
-        t, reads = self.tiles, len(self.x.reads)
-        tile, far_tile = (min(size, _power_of_two(side.size)) for size, side in ((t.near, near), (t.far, far)))
+        """The gradients of rows, columns and log-decay of one side, from the other and what is ``decayed`` of it.
+
+        Those of rows and log-decay are added to ``added``, from a launch of other columns.
+        """
+        t, reads = self.tiles, len(self.x.reads) + self.erase
+        tile, far_tile = (min(size, power_of_two(side.size)) for size, side in ((t.near, near), (t.far, far)))
         tiles = -(-near.size // tile)
-        dcolumns = self._new(near.columns.tensor, self.heads, near.size)
-        drows = self._new(near.columns.tensor, reads * self.heads, near.size) if rows else dcolumns
-        ddecay = dcolumns
-        if decay:
+        dcolumns = self.new(near.columns.tensor, self.heads, near.size)
+        drows, ddecay = dcolumns, dcolumns
+        if added is not None:
+            drows, ddecay = added[0], added[1] if added[1] is not None else dcolumns
+        elif rows:  # what is added to has the digits for it
+            dtype = torch.float32 if self.erase else None
+            drows = self.new(near.columns.tensor, reads * self.heads, near.size, dtype=dtype)
+        if decay and added is None:
             shape = (self.heads, near.size) if near.kind == 2 else (tiles * self.heads, 1)
-            ddecay = self._new(near.columns.tensor, *shape, dtype=torch.float32)
-        chunked_backward[(tiles * self.count * self._programs(),)](
+            ddecay = self.new(near.columns.tensor, *shape, dtype=torch.float32)
+        chunked_backward[(tiles * self.count * self.programs(),)](
             near.rows.role,
             near.columns.role,
             decayed.rows.role,
@@ -283,6 +323,8 @@ class _Launch:
             NEAR=near.kind,
             FAR=far.kind,
             BEFORE=self.x.before,
+            ERASE=self.erase,
+            ADD=added is not None,
             RESET=self.x.reset is not None,
             ROWS=rows,
             DECAY=decay,
@@ -295,18 +337,19 @@ class _Launch:
         return drows if rows else None, dcolumns, ddecay if decay else None
 
 
-def _side(rows: Tensor, columns: Tensor, decay: Tensor | None, *, stride: int) -> _Side:
-    return _Side(
+def side_of(rows: Tensor, columns: Tensor, decay: Tensor | None, *, stride: int, every: bool = False) -> Side:
+    """What stands on one axis, ``stride`` apart in the memory; ``every``: one decay is taken to be of every entry."""
+    return Side(
         rows=place(rows),
         columns=place(columns),
         decay=place(columns if decay is None else decay),
-        kind=0 if decay is None else 1 if decay.shape[-1] == 1 else 2,
+        kind=0 if decay is None else 1 if decay.shape[-1] == 1 and not every else 2,
         size=columns.shape[-1],
         stride=stride,
     )
 
 
-def _power_of_two(size: int) -> int:
+def power_of_two(size: int) -> int:
     """The smallest power of two that is not below ``size``, and what a tensor core takes at least."""
     return max(16, 1 << (size - 1).bit_length())
 

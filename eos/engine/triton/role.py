@@ -23,10 +23,18 @@ class Place:
 
 @dataclass(frozen=True)
 class Arithmetic:
-    """How products are made: in which dtype, with what a float32 product may lose, and whether exact sums are split."""
+    """How products are made.
+
+    Arguments:
+        dtype: of their operands.
+        precision: what a product of float32 may lose.
+        exact: the precision of a float32 product that may lose nothing.
+        split: whether exact sums are made in pieces.
+    """
 
     dtype: Any
     precision: str
+    exact: str
     split: bool
 
     def options(self) -> dict[str, Any]:
@@ -59,7 +67,7 @@ def heads_in_a_row(reads: tuple[Tensor, ...]) -> Tensor:
 def arithmetic(x: Lowered) -> Arithmetic:
     """Products in the dtype of the activations; float32 in three products of half the digits, no digit lost."""
     if knobs.runtime.interpret:  # which multiplies no bfloat16
-        return Arithmetic(dtype=tl.float32, precision="ieee", split=False)
+        return Arithmetic(dtype=tl.float32, precision="ieee", exact="ieee", split=False)
     dtype = {torch.bfloat16: tl.bfloat16, torch.float16: tl.float16, torch.float32: tl.float32}[x.input.dtype]
     exact = "ieee" if torch.version.hip is not None else "tf32x3"
-    return Arithmetic(dtype=dtype, precision=exact if dtype == tl.float32 else "tf32", split=True)
+    return Arithmetic(dtype=dtype, precision=exact if dtype == tl.float32 else "tf32", exact=exact, split=True)

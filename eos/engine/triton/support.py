@@ -3,7 +3,7 @@
 from eos.engine.structure import Structure
 
 #: The algorithms that have kernels.
-ALGORITHMS = ("chunked", "elementwise")
+ALGORITHMS = ("chunked", "elementwise", "delta")
 #: What a tile holds of K or V at most.
 WIDEST = 256
 
@@ -16,7 +16,7 @@ def refuse(s: Structure, algorithm: str) -> str | None:
         return "the kernels keep a float32 memory; backend='torch' runs float64"
     if algorithm not in ALGORITHMS:
         return f"there is no kernel of the {algorithm} algorithm in this version; backend='torch' runs it"
-    if algorithm == "chunked" and max(s.key, s.value) > WIDEST:
+    if algorithm != "elementwise" and max(s.key, s.value) > WIDEST:
         return f"a tile holds at most {WIDEST} entries of K or V, got K = {s.key}, V = {s.value}"
     return None
 

@@ -20,6 +20,7 @@ from triton.runtime.jit import JITFunction
 
 from eos.engine.lower import Lowered
 from eos.engine.triton.chunked import TritonChunked
+from eos.engine.triton.delta import TritonDelta
 from eos.engine.triton.elementwise import TritonElementwise
 from eos.engine.triton.tiles import Scans, tiles_for
 
@@ -88,6 +89,7 @@ CASES = {
     "chunked one": ("one", "none"),
     "chunked every": ("every", "none"),
     "chunked both": ("every", "every"),
+    "delta": ("every", "none"),
     "elementwise value": ("none", "every"),
     "elementwise rate": ("rate", "none"),
 }
@@ -123,7 +125,7 @@ def compiled(target: str, name: str, size: int, dtype: torch.dtype) -> list[Comp
         over_key=decay(over_key),
         over_value=decay(over_value),
         over_both=None,
-        erase=None,
+        erase=(tensor, tensor) if name == "delta" else None,
         reset=None,
         before=False,
         turn=None,
@@ -132,8 +134,13 @@ def compiled(target: str, name: str, size: int, dtype: torch.dtype) -> list[Comp
         rate=rate,
     )
     memory = torch.zeros(batch, heads, size, size)
-    chunked = TritonChunked(tiles_for(target, size, dtype))
-    algorithm = chunked if name.startswith("chunked") else TritonElementwise(Scans())
+    tiles = tiles_for(target, size, dtype)
+    algorithms = {
+        "chunked": TritonChunked(tiles),
+        "delta": TritonDelta(tiles),
+        "elementwise": TritonElementwise(Scans()),
+    }
+    algorithm = algorithms[name.split()[0]]
     algorithm.forward(x, memory)
     algorithm.backward(x, memory, (tensor,), memory)
     JITFunction.run = launch

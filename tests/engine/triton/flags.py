@@ -1,6 +1,6 @@
 """Combinations of what a record may hold, as the chunked kernels are compiled for them."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from itertools import combinations, product
 from typing import Any
 
@@ -21,6 +21,7 @@ class Flags:
     reset: bool = False
     reads: int = 1
     memory: bool = True
+    erase: bool = False
 
     def __str__(self) -> str:
         return " ".join(f"{held.name}={getattr(self, held.name)}" for held in fields(self))
@@ -35,6 +36,8 @@ CHOICES: dict[str, tuple[Any, ...]] = {
     "memory": (False, True),
 }
 EVERY = [Flags(**dict(zip(CHOICES, chosen, strict=True))) for chosen in product(*CHOICES.values())]
+#: The same with an erase, which goes with no decay over V.
+ERASING = [replace(flags, erase=True) for flags in EVERY if flags.value == "none"]
 
 
 def pairwise(every: list[Flags]) -> list[Flags]:
@@ -65,6 +68,10 @@ def record(flags: Flags, *, length: int, key: int, value: int, batch: int = BATC
         drawn = torch.randint(4, (batch, length, heads, 1 if kind == "one" else entries), generator=generator)
         return torch.tensor([-1e-4, -0.5, -3.0, -80.0], dtype=torch.float64)[drawn].requires_grad_()
 
+    erase = None
+    if flags.erase:  # of a direction of length one, which keeps the memory small
+        b = torch.nn.functional.normalize(normal(batch, length, heads, key).detach(), dim=-1).requires_grad_()
+        erase = ((-b * torch.rand(batch, length, heads, 1, generator=generator)).detach().requires_grad_(), b)
     reset = None
     if flags.reset:
         reset = torch.rand(batch, length, generator=generator) < 0.15
@@ -73,7 +80,7 @@ def record(flags: Flags, *, length: int, key: int, value: int, batch: int = BATC
         input=normal(batch, length, heads, value),
         expand=normal(batch, length, heads, key),
         shrink=tuple(normal(batch, length, heads, key) for _ in range(flags.reads)),
-        transition=Transition(key=decay(flags.key, key), value=decay(flags.value, value)),
+        transition=Transition(key=decay(flags.key, key), value=decay(flags.value, value), erase=erase),
         memory=Memory(value=normal(batch, heads, key, value)) if flags.memory else None,
         read=flags.read,
         reset=reset,

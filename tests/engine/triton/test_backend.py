@@ -23,6 +23,7 @@ ENTRIES = {
     "chunked_scores",
     "chunked_forward",
     "chunked_backward",
+    "delta_solve",
     "elementwise_forward",
     "elementwise_backward",
 }
@@ -34,7 +35,7 @@ def on_triton(record: eos.Recurrence) -> Outputs:
 
 
 def test_what_a_host_can_launch_is_a_forward_and_a_backward_an_algorithm() -> None:
-    """Apart from the launch before a pass over chunks."""
+    """Apart from the launches before a pass over chunks."""
     launched = set()
     for path in KERNELS.glob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
@@ -64,7 +65,7 @@ def test_on_a_gpu_a_plan_takes_the_kernels_where_there_are_some(name: str) -> No
     exact = build(CASES[name], length=2)
     structure = replace(structure_of(cast(exact, torch.float32)), device="cuda", length=4096)
     plan = plan_structure(structure)
-    served = {"chunked", "elementwise"} & set(runnable(exact))
+    served = {"chunked", "elementwise", "delta"} & set(runnable(exact))
     assert plan.backend == ("triton" if served and plan.algorithm != "fft" else "torch"), str(plan)
 
 

@@ -93,9 +93,3 @@ def store(at, role, y, rest, x, X: tl.constexpr, C: tl.constexpr):
     c = tl.arange(0, C)
     inside = (c[:, None] < rest) & (x[None, :] < X)
     tl.store(at + c[:, None] * role.time + x[None, :] * role.feature, y.to(role.pointer.dtype.element_ty), mask=inside)
-
-
-@triton.constexpr_function
-def levels(C):
-    """How often a chunk is halved, down to single steps."""
-    return C.bit_length() - 1

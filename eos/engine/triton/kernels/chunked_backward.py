@@ -4,7 +4,6 @@ import triton.language as tl
 
 from eos.engine.triton.kernels.access import (
     kernel,
-    levels,
     load,
     load_decay,
     load_reset,
@@ -20,10 +19,12 @@ from eos.engine.triton.kernels.intervals import (
     document,
     exact_sum,
     exp,
+    levels,
     load_left,
     load_mask,
     load_pairs,
     load_right,
+    masks_of,
     pieces,
     product,
     summed_decay,
@@ -71,6 +72,8 @@ def chunked_backward(
     NEAR: tl.constexpr,
     FAR: tl.constexpr,
     BEFORE: tl.constexpr,
+    ERASE: tl.constexpr,
+    ADD: tl.constexpr,
     RESET: tl.constexpr,
     ROWS: tl.constexpr,
     DECAY: tl.constexpr,
@@ -83,6 +86,9 @@ def chunked_backward(
     One program a chunk, head and tile of X. ``memories`` and ``adjoints`` [B·H, N, K, V] are what
     :func:`chunked_forward` stored; ``scores`` are those over Z, where Z decays entry by entry (FAR = 2). ROWS stores
     the rows' gradient. DECAY makes that of the log-decay: with NEAR = 1 the share of this tile of X, for a sum outside.
+
+    With ERASE the last rows read before their step. Of several columns each is a launch: ADD adds what these columns
+    give to the gradients of rows and log-decay that the launch before made, which have the memory's share already.
     """
     tiles: tl.constexpr = (X + BX - 1) // BX
     chunks = (T + C - 1) // C
@@ -110,7 +116,7 @@ def chunked_backward(
         adjoint = tl.load(adjoints + place + zx, mask=inside, other=0.0)
         far = load(where(far_columns, far_columns_batch, b, h, n, C), far_columns, rest, z, Z, C)
         dcolumn += product(far.to(DOT), adjoint.to(DOT), PRECISION)
-        if DECAY:
+        if DECAY and not ADD:
             kept = tl.load(memories + place + zx, mask=inside, other=0.0).to(tl.float32) * adjoint.to(tl.float32)
             if FAR == 2:
                 kept = kept * tl.load(far_totals + (head * chunks + n) * Z + z, mask=z < Z, other=0.0)[:, None]
@@ -128,8 +134,12 @@ def chunked_backward(
     if DECAY:
         ends += tl.sum(column.to(tl.float32) * dcolumn, 0)
     passed = tl.zeros([C, BX], tl.float32)
+    passed_early = tl.zeros([C, BX], tl.float32)
 
     for read in tl.static_range(READS):
+        erasing: tl.constexpr = ERASE and read == READS - 1
+        early: tl.constexpr = BEFORE or erasing
+        table = masks_of(masks, erasing, C)
         row = load(where(rows, rows_batch, b, read * H + h, n, C), rows, rest, x, X, C)
         far_row_at = where(far_rows, far_rows_batch, b, read * H + h, n, C)
         far_column_at = where(far_columns, far_columns_batch, b, h, n, C)
@@ -149,7 +159,7 @@ def chunked_backward(
                 if ROWS or DECAY:
                     a += product(far.to(DOT), tl.trans(other.to(DOT)), PRECISION)
                 at += product(other.to(DOT), tl.trans(far.to(DOT)), PRECISION)
-            if ROWS or DECAY:
+            if (ROWS or DECAY) and not ADD:
                 inside = (z[:, None] < Z) & (x[None, :] < X)
                 zx = z[:, None] * memory_z + x[None, :] * memory_x
                 memory = tl.load(memories + place + zx, mask=inside, other=0.0)
@@ -161,14 +171,14 @@ def chunked_backward(
             a = a * load_pairs(far_table, C, BEFORE, RESET, False)
             at = at * load_pairs(far_table, C, BEFORE, RESET, True)
         if NEAR != 1 and FAR == 0:
-            meets = c[:, None] - BEFORE >= c[None, :]
+            meets = c[:, None] - early >= c[None, :]
             if RESET:
                 meets = meets & document(load_reset(reset, b, n, T, C), C)[1]
             a = tl.where(meets, a, 0.0)
             at = tl.where(tl.trans(meets), at, 0.0)
         a, at = a.to(DOT), at.to(DOT)
         if NEAR == 2:
-            met_row, met_column = met_both(a, at, row, column, first, second, masks, C, ROWS or DECAY, PRECISION, DOT)
+            met_row, met_column = met_both(a, at, row, column, first, second, table, C, ROWS or DECAY, PRECISION, DOT)
             dcolumn += met_column
         else:
             dcolumn += product(at.to(DOT), row.to(DOT), PRECISION)
@@ -176,7 +186,7 @@ def chunked_backward(
             if NEAR == 1:
                 drow = drow * load_right(near_table, C)[:, None]
             elif NEAR == 2:
-                right = summed_decay(load_mask(masks, levels(C), C), first, second)
+                right = summed_decay(load_mask(table, levels(C), C), first, second)
                 drow = drow * opened(right, reset, b, n, T, C, RESET)
             if FAR == 1:
                 drow = drow * load_right(far_table, C)[:, None]
@@ -184,9 +194,15 @@ def chunked_backward(
                 drow += met_row
             else:
                 drow += product(a.to(DOT), column.to(DOT), PRECISION)
-            passed += row.to(tl.float32) * drow
+            if erasing:
+                passed_early += row.to(tl.float32) * drow
+            else:
+                passed += row.to(tl.float32) * drow
         if ROWS:
-            store(where(drows, drows_batch, b, read * H + h, n, C), drows, drow, rest, x, X, C)
+            at = where(drows, drows_batch, b, read * H + h, n, C)
+            if ADD:
+                drow += load(at, drows, rest, x, X, C).to(tl.float32)
+            store(at, drows, drow, rest, x, X, C)
     store(where(dcolumns, dcolumns_batch, b, h, n, C), dcolumns, dcolumn, rest, x, X, C)
 
     if DECAY:
@@ -202,6 +218,11 @@ def chunked_backward(
             d = exact_sum(seen_later, passed if BEFORE else passed - written, SPLIT)
             if BEFORE:
                 d -= exact_sum(later, written, SPLIT)
+            if ERASE:
+                seen_later = load_mask(masks_of(masks, True, C), levels(C) + 3, C)
+                if RESET:
+                    seen_later = seen_later * same.to(later.dtype)
+                d += exact_sum(seen_later, passed_early, SPLIT)
             if RESET:
                 d += tl.where(closes[:, None], ends[None, :], 0.0)
                 d = tl.where((load_reset(reset, b, n, T, C) > 0)[:, None], 0.0, d)
@@ -209,7 +230,10 @@ def chunked_backward(
                 d += ends[None, :]
             raw = load(where(decay, decay_batch, b, h, n, C), decay, rest, x, X, C).to(tl.float32)
             d = tl.where(raw < FLOOR, 0.0, d)
-            store(where(ddecay, ddecay_batch, b, h, n, C), ddecay, d, rest, x, X, C)
+            at = where(ddecay, ddecay_batch, b, h, n, C)
+            if ADD:
+                d += load(at, ddecay, rest, x, X, C)
+            store(at, ddecay, d, rest, x, X, C)
         else:
             later, seen_later = c[None, :] >= c[:, None], c[None, :] - BEFORE >= c[:, None]
             gained, lost, end = tl.sum(passed, 1), tl.sum(written, 1), tl.sum(ends, 0)

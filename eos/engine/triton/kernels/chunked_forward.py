@@ -2,9 +2,10 @@
 
 import triton.language as tl
 
-from eos.engine.triton.kernels.access import kernel, levels, load, load_decay, load_transposed, store, where
+from eos.engine.triton.kernels.access import kernel, load, load_decay, load_transposed, store, where
 from eos.engine.triton.kernels.intervals import (
     VECTORS,
+    levels,
     load_left,
     load_mask,
     load_pairs,
@@ -24,8 +25,13 @@ def chunked_forward(
     read_inputs,
     over_value,
     outputs,
+    erase_columns,
+    solved,
+    solved_inputs,
+    erased,
     masks,
     scores,
+    erase_scores,
     key_intervals,
     key_totals,
     value_intervals,
@@ -39,6 +45,10 @@ def chunked_forward(
     read_inputs_batch,
     value_batch,
     outputs_batch,
+    erase_columns_batch,
+    solved_batch,
+    solved_inputs_batch,
+    erased_batch,
     T,
     H,
     K: tl.constexpr,
@@ -51,6 +61,7 @@ def chunked_forward(
     KEY: tl.constexpr,
     VALUE: tl.constexpr,
     BEFORE: tl.constexpr,
+    ERASE: tl.constexpr,
     RESET: tl.constexpr,
     STORE: tl.constexpr,
     REVERSE: tl.constexpr,
@@ -65,6 +76,9 @@ def chunked_forward(
 
     What :func:`chunked_scores` decays comes decayed: reads and columns where KEY = 2, inputs (but not those that the
     reads of the same chunk see, ``read_inputs``) where VALUE = 2.
+
+    ERASE adds a write whose inputs follow from the memory, w = ``solved`` m + ``solved_inputs`` of :func:`delta_solve`,
+    and stores them as ``erased``.
     """
     tiles: tl.constexpr = (V + BV - 1) // BV
     head = (tl.program_id(0) // tiles).to(tl.int64)
@@ -89,6 +103,12 @@ def chunked_forward(
         if VALUE == 2:
             gv = load_decay(where(over_value, value_batch, b, h, n, C), over_value, rest, v, V, C)
             first, second = pieces(gv)
+        if ERASE:
+            u = load(where(solved, solved_batch, b, h, n, C), solved, rest, k, K, C)
+            w = product(u.to(DOT), m.to(DOT), PRECISION)
+            own = where(solved_inputs, solved_inputs_batch, b, h, n, C)
+            w += load(own, solved_inputs, rest, v, V, C).to(tl.float32)
+            store(where(erased, erased_batch, b, h, n, C), erased, w, rest, v, V, C)
         for read in tl.static_range(READS):
             i = load(where(read_inputs, read_inputs_batch, b, h, n, C), read_inputs, rest, v, V, C)
             s = load(where(reads, reads_batch, b, read * H + h, n, C), reads, rest, k, K, C)
@@ -112,6 +132,9 @@ def chunked_forward(
                 y += met(a, i, first, second, masks, C, PRECISION, DOT)
             else:
                 y += product(a.to(DOT), i.to(DOT), PRECISION)
+            if ERASE:
+                a = tl.load(erase_scores + place + c[:, None] * C + c[None, :])
+                y += product(a.to(DOT), w.to(DOT), PRECISION)
             store(where(outputs, outputs_batch, b, read * H + h, n, C), outputs, y, rest, v, V, C)
 
         if KEY == 2:
@@ -131,4 +154,8 @@ def chunked_forward(
             if VALUE == 1:
                 x = x * (load_right(value_table, C) if REVERSE else load_left(value_table, C))[None, :]
             m += product(x.to(DOT), z.to(DOT), PRECISION)
+        if ERASE:
+            at = where(erase_columns, erase_columns_batch, b, h, n, C)
+            x = load_transposed(at, erase_columns, rest, k, K, C)
+            m += product(x.to(DOT), w.to(DOT), PRECISION)
     tl.store(after + head * (K * V) + kv, m, mask=inside)

@@ -4,7 +4,6 @@ import triton.language as tl
 
 from eos.engine.triton.kernels.access import (
     kernel,
-    levels,
     load,
     load_decay,
     load_head_decay,
@@ -19,7 +18,9 @@ from eos.engine.triton.kernels.intervals import (
     VECTORS,
     document,
     exp,
+    levels,
     load_mask,
+    masks_of,
     meeting,
     pieces,
     product,
@@ -53,6 +54,7 @@ def chunked_scores(
     READS: tl.constexpr,
     KIND: tl.constexpr,
     BEFORE: tl.constexpr,
+    ERASE: tl.constexpr,
     RESET: tl.constexpr,
     PRECISION: tl.constexpr,
     DOT: tl.constexpr,
@@ -61,7 +63,8 @@ def chunked_scores(
 
     KIND 1: the table ``intervals`` [B·H, N, 7, C] of :func:`store_intervals`, and the decays of whole chunks,
     ``totals`` [B·H, N]. KIND 2: scores Σ_x row_rx D_rjx column_jx [READS, B·H, N, C, C]; rows decayed from the chunk's
-    start and columns to its end, in the shapes of rows and columns; ``totals`` [B·H, N, X].
+    start and columns to its end, in the shapes of rows and columns; ``totals`` [B·H, N, X]. With ERASE the last rows
+    read before their step, whatever the others do.
     """
     chunks = (T + C - 1) // C
     heads = tl.num_programs(0) // chunks
@@ -89,6 +92,8 @@ def chunked_scores(
             total = unbroken(exp(tl.sum(g, 0)), reset, b, n, T, C, RESET)
             tl.store(totals + (head * chunks + n) * X + x, total, mask=x < X)
         for read in tl.static_range(READS):
+            erasing: tl.constexpr = ERASE and read == READS - 1
+            table = masks_of(masks, erasing, C)
             pairs = tl.zeros([C, C], tl.float32)
             for start in tl.range(0, X, BX, num_stages=1):
                 x = start + tl.arange(0, BX)
@@ -96,15 +101,15 @@ def chunked_scores(
                 column = load(where(columns, columns_batch, b, h, n, C), columns, rest, x, X, C).to(tl.float32)
                 g = load_decay(where(decay, decay_batch, b, h, n, C), decay, rest, x, X, C)
                 first, second = pieces(g)
-                right = summed_decay(load_mask(masks, levels(C), C), first, second)
+                right = summed_decay(load_mask(table, levels(C), C), first, second)
                 right = opened(right, reset, b, n, T, C, RESET)
                 at = where(decayed_rows, decayed_rows_batch, b, read * H + h, n, C)
                 store(at, decayed_rows, row * right, rest, x, X, C)
-                if not BEFORE:
+                if not (BEFORE or erasing):
                     own = tl.sum(row * column, 1)
                     pairs += tl.where(c[:, None] == c[None, :], own[:, None], 0.0)
                 for level in tl.range(0, levels(C), num_stages=1):
-                    factor = summed_decay(load_mask(masks, level, C), first, second)
+                    factor = summed_decay(load_mask(table, level, C), first, second)
                     met = product((row * factor).to(DOT), tl.trans((column * factor).to(DOT)), PRECISION)
                     pairs += tl.where(meeting(level, C), met, 0.0)
             if RESET:

@@ -12,8 +12,16 @@ import triton.language as tl
 
 from eos.record import LOG_FLOOR
 
+#: Masks of the table beside those of the levels (eos.engine.triton.masks).
+MORE_MASKS: tl.constexpr = tl.constexpr(4)
 LOG2E: tl.constexpr = tl.constexpr(1.4426950408889634)
 FLOOR: tl.constexpr = tl.constexpr(LOG_FLOOR)
+
+
+@triton.constexpr_function
+def levels(C):
+    """How often a chunk is halved, down to single steps."""
+    return C.bit_length() - 1
 
 
 @triton.jit
@@ -79,6 +87,14 @@ def load_mask(masks, index, C: tl.constexpr):
     """One 0/1 matrix of the table of eos.engine.triton.masks."""
     c = tl.arange(0, C)
     return tl.load(masks + index * (C * C) + c[:, None] * C + c[None, :])
+
+
+@triton.jit
+def masks_of(masks, ERASING: tl.constexpr, C: tl.constexpr):
+    """The table for rows that read as the record's reads do; or the one after it, for those of an erase."""
+    if ERASING:
+        masks += (levels(C) + MORE_MASKS) * (C * C)
+    return masks
 
 
 @triton.jit

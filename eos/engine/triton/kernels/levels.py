@@ -3,8 +3,7 @@
 import triton
 import triton.language as tl
 
-from eos.engine.triton.kernels.access import levels
-from eos.engine.triton.kernels.intervals import load_mask, meeting, product, summed_decay
+from eos.engine.triton.kernels.intervals import levels, load_mask, meeting, product, summed_decay
 
 
 @triton.jit

@@ -1,0 +1,145 @@
+"""Launches the kernels of records with an erase: a write whose inputs follow from the memory, and its adjoint read.
+
+With w_t = b_tᵀ m_{t-1} the erase is a write a_t w_tᵀ beside e_t i_tᵀ. In the adjoint it is a read b_t beside the
+others, whose output has the gradient ω_t = λ_tᵀ a_t. So the chunked kernels run it, with two columns and one row more;
+what is new is solving for w and ω inside every chunk (eos.engine.triton.kernels.delta_solve). A decay is taken to be of
+every entry of K, whatever it is shared over.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from eos.engine.algorithm import AbstractAlgorithm, Gradients
+from eos.engine.lower import Lowered
+from eos.engine.triton.chunked import Erased, Launch, power_of_two, side_of
+from eos.engine.triton.kernels.delta_solve import delta_solve
+from eos.engine.triton.role import Place, heads_in_a_row, place
+from eos.engine.triton.tiles import Tiles
+
+
+@dataclass(frozen=True)
+class TritonDelta(AbstractAlgorithm):
+    """Scores, solutions of every chunk, memories, and gradients by the kernels of chunks."""
+
+    tiles: Tiles
+    takes_activations = True
+
+    def forward(self, x: Lowered, memory: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
+        return _Delta(x, self.tiles).forward(memory)
+
+    def backward(
+        self, x: Lowered, memory: Tensor, dys: tuple[Tensor, ...], dmemory: Tensor
+    ) -> tuple[Gradients, Tensor]:
+        return _Delta(x, self.tiles).backward(memory, dys, dmemory)
+
+
+class _Delta:
+    """One window; rows are every s and b, columns e and a."""
+
+    def __init__(self, x: Lowered, tiles: Tiles) -> None:
+        assert x.erase is not None
+        a, b = x.erase
+        self.x, self.tiles, self.reads, self.launch = x, tiles, len(x.reads), Launch(x, tiles)
+        rows = heads_in_a_row((*x.reads, b))
+        over_key = torch.zeros(1, 1, 1, 1, device=a.device) if x.over_key is None else x.over_key
+        self.write, self.second = (
+            side_of(rows, columns, over_key, stride=self.launch.value, every=True) for columns in (x.expand, a)
+        )
+        self.writes = self.launch.decayed(self.write, self.reads + 1, dtype=torch.float32)
+        self.seconds = self.launch.decayed(self.second, self.reads + 1, dtype=torch.float32)
+        self.erased = self.launch.new(x.input, self.launch.heads, self.launch.value)
+
+    def forward(self, memory: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
+        """The reads [B,S,H,V] and the memory after the window."""
+        out = self.launch.new(self.x.input, self.reads * self.launch.heads, self.launch.value)
+        after, _ = self.carried(memory, out, reads=self.reads)
+        return out.unflatten(2, (self.reads, self.launch.heads)).unbind(2), after
+
+    def carried(self, memory: Tensor, rows: Tensor, *, reads: int = 0, store: bool = False) -> tuple[Tensor, Tensor]:
+        """The memory after the window and, where stored, what every chunk finds; w goes to ``erased``."""
+        b = self._last(self.writes.rows.tensor)
+        solution = self._solved(place(b), place(self.x.input), self.writes.scores[-1:], adjoint=False)
+        erased = Erased(columns=self.seconds.columns, scores=self.seconds.scores, out=place(self.erased), **solution)
+        v = side_of(rows, self.x.input, None, stride=1)
+        far = self.launch.decayed(v, 0)
+        return self.launch.carry(memory, self.write, v, self.writes, far, reads=reads, store=store, erased=erased)
+
+    def backward(self, memory: Tensor, dys: tuple[Tensor, ...], dmemory: Tensor) -> tuple[Gradients, Tensor]:
+        """Memories forward, their gradients in reverse, then those of rows and columns."""
+        x = self.x
+        given = heads_in_a_row(tuple(d.to(x.input.dtype) for d in dys))
+        _, memories = self.carried(memory, given, store=True)
+        dy = torch.cat([given, torch.empty_like(self.erased)], 2)
+        solution = self._solved(self.seconds.columns, place(dy), self.seconds.scores[:-1], adjoint=True)
+        back = Erased(
+            columns=place(self._last(self.writes.rows.tensor)),
+            scores=self.seconds.scores,
+            out=place(self._last(dy)),
+            **solution,
+        )
+        v = side_of(dy, x.input, None, stride=1)
+        dbefore, adjoints = self.launch.carry(
+            dmemory, self.write, v, self.writes, self.launch.decayed(v, 0), store=True, reverse=True, erased=back
+        )
+        decay = x.over_key is not None and x.over_key.requires_grad
+        far = self.launch.decayed(v, 0)
+        drows, dexpand, dkey = self.launch.gradients(
+            self.write, v, self.writes, far, memories, adjoints, rows=True, decay=decay
+        )
+        assert drows is not None
+        w = side_of(dy, self.erased, None, stride=1)
+        far, added = self.launch.decayed(w, 0), (drows, dkey)
+        _, derase, _ = self.launch.gradients(
+            self.second, w, self.seconds, far, memories, adjoints, rows=True, decay=decay, added=added
+        )
+        _, dinput, _ = self.launch.gradients(
+            v, self.write, far, self.writes, memories, adjoints, rows=False, decay=False
+        )
+        *dreads, db = drows.to(x.input.dtype).unflatten(2, (self.reads + 1, self.launch.heads)).unbind(2)
+        return (
+            Gradients(
+                input=dinput,
+                expand=dexpand,
+                reads=tuple(dreads),
+                over_key=None if dkey is None or x.over_key is None else dkey.sum_to_size(x.over_key.shape),
+                erase=(derase, db),
+            ),
+            dbefore,
+        )
+
+    def _last(self, rows: Tensor) -> Tensor:
+        """The rows of the erase, b or ω, among all."""
+        return rows[:, :, self.reads * self.launch.heads :]
+
+    def _solved(self, rows: Place, inputs: Place, scores: Tensor, *, adjoint: bool) -> dict[str, Place]:
+        """What w, or in the adjoint ω, is made of: a factor of the memory, and what it is without one."""
+        solved = place(self.launch.new(rows.tensor, self.launch.heads, self.launch.key))
+        own = place(self.launch.new(self.x.input, self.launch.heads, self.launch.value))
+        options = self.launch.arithmetic.options()
+        delta_solve[(self.launch.count * self.launch.programs(),)](
+            self.seconds.scores[-1],
+            scores,
+            rows.role,
+            inputs.role,
+            solved.role,
+            own.role,
+            rows.batch,
+            inputs.batch,
+            solved.batch,
+            own.batch,
+            self.launch.steps,
+            self.launch.heads,
+            K=self.launch.key,
+            V=self.launch.value,
+            C=self.tiles.chunk,
+            BK=min(self.tiles.far, power_of_two(self.launch.key)),
+            BV=min(self.tiles.far, power_of_two(self.launch.value)),
+            READS=len(scores),
+            ADJOINT=adjoint,
+            EXACT=self.launch.arithmetic.exact,
+            **options,
+            num_warps=self.tiles.scores_warps,
+        )
+        return {"solved": solved, "inputs": own}
