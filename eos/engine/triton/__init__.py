@@ -13,4 +13,4 @@ def algorithm_of(name: str, s: Structure) -> AbstractAlgorithm:
 
     if name == "elementwise":
         return TritonElementwise(Scans())
-    return TritonDelta(tiles_of(s)) if name == "delta" else TritonChunked(tiles_of(s))
+    return TritonDelta(tiles_of(s, name)) if name == "delta" else TritonChunked(tiles_of(s))

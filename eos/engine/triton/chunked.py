@@ -51,6 +51,7 @@ class Decayed:
     rows: Place
     columns: Place
     scores: Tensor
+    last_scores: Tensor
     intervals: Tensor
     totals: Tensor
 
@@ -129,19 +130,21 @@ class Launch:
     def programs(self) -> int:
         return self.batch * self.heads
 
-    def decayed(self, side: Side, reads: int, *, dtype: torch.dtype | None = None) -> Decayed:
-        """What decays of a side ask for inside chunks; scores in ``dtype``."""
+    def decayed(self, side: Side, reads: int) -> Decayed:
+        """What decays of a side ask for inside chunks."""
         columns, size = side.columns.tensor, self.tiles.chunk
-        scores = intervals = totals = columns
+        scores = last_scores = intervals = totals = columns
         rows_out, columns_out = side.rows, side.columns
         if side.kind == 0:
-            return Decayed(rows=rows_out, columns=columns_out, scores=scores, intervals=intervals, totals=totals)
+            return Decayed(side.rows, side.columns, scores, last_scores, intervals, totals)
         chunks = (self.programs(), self.count)
         if side.kind == 1:
             intervals = columns.new_empty(*chunks, VECTORS.value, size, dtype=torch.float32)
             totals = columns.new_empty(*chunks, dtype=torch.float32)
         else:
-            scores = columns.new_empty(reads, *chunks, size, size, dtype=dtype)
+            scores = columns.new_empty(reads, *chunks, size, size)
+            if self.erase:
+                last_scores = columns.new_empty(*chunks, size, size, dtype=torch.float32)
             totals = columns.new_empty(*chunks, side.size, dtype=torch.float32)
             rows_out = place(self.new(columns, reads * self.heads, side.size)) if reads else side.rows
             columns_out = place(self.new(columns, self.heads, side.size))
@@ -154,6 +157,7 @@ class Launch:
             self.reset,
             self.masks,
             scores,
+            last_scores,
             intervals,
             totals,
             side.rows.batch,
@@ -174,7 +178,7 @@ class Launch:
             **self.arithmetic.options(),
             num_warps=self.tiles.scores_warps if side.kind == 2 else 1,
         )
-        return Decayed(rows=rows_out, columns=columns_out, scores=scores, intervals=intervals, totals=totals)
+        return Decayed(rows_out, columns_out, scores, last_scores, intervals, totals)
 
     def carry(
         self,

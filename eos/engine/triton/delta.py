@@ -47,8 +47,8 @@ class _Delta:
         self.write, self.second = (
             side_of(rows, columns, over_key, stride=self.launch.value, every=True) for columns in (x.expand, a)
         )
-        self.writes = self.launch.decayed(self.write, self.reads + 1, dtype=torch.float32)
-        self.seconds = self.launch.decayed(self.second, self.reads + 1, dtype=torch.float32)
+        self.writes = self.launch.decayed(self.write, self.reads + 1)
+        self.seconds = self.launch.decayed(self.second, self.reads + 1)
         self.erased = self.launch.new(x.input, self.launch.heads, self.launch.value)
 
     def forward(self, memory: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
@@ -60,7 +60,7 @@ class _Delta:
     def carried(self, memory: Tensor, rows: Tensor, *, reads: int = 0, store: bool = False) -> tuple[Tensor, Tensor]:
         """The memory after the window and, where stored, what every chunk finds; w goes to ``erased``."""
         b = self._last(self.writes.rows.tensor)
-        solution = self._solved(place(b), place(self.x.input), self.writes.scores[-1:], adjoint=False)
+        solution = self._solved(place(b), place(self.x.input), self.writes.last_scores, reads=1, adjoint=False)
         erased = Erased(columns=self.seconds.columns, scores=self.seconds.scores, out=place(self.erased), **solution)
         v = side_of(rows, self.x.input, None, stride=1)
         far = self.launch.decayed(v, 0)
@@ -72,7 +72,7 @@ class _Delta:
         given = heads_in_a_row(tuple(d.to(x.input.dtype) for d in dys))
         _, memories = self.carried(memory, given, store=True)
         dy = torch.cat([given, torch.empty_like(self.erased)], 2)
-        solution = self._solved(self.seconds.columns, place(dy), self.seconds.scores[:-1], adjoint=True)
+        solution = self._solved(self.seconds.columns, place(dy), self.seconds.scores, reads=self.reads, adjoint=True)
         back = Erased(
             columns=place(self._last(self.writes.rows.tensor)),
             scores=self.seconds.scores,
@@ -113,13 +113,13 @@ class _Delta:
         """The rows of the erase, b or ω, among all."""
         return rows[:, :, self.reads * self.launch.heads :]
 
-    def _solved(self, rows: Place, inputs: Place, scores: Tensor, *, adjoint: bool) -> dict[str, Place]:
+    def _solved(self, rows: Place, inputs: Place, scores: Tensor, *, reads: int, adjoint: bool) -> dict[str, Place]:
         """What w, or in the adjoint ω, is made of: a factor of the memory, and what it is without one."""
         solved = place(self.launch.new(rows.tensor, self.launch.heads, self.launch.key))
         own = place(self.launch.new(self.x.input, self.launch.heads, self.launch.value))
         options = self.launch.arithmetic.options()
         delta_solve[(self.launch.count * self.launch.programs(),)](
-            self.seconds.scores[-1],
+            self.seconds.last_scores,
             scores,
             rows.role,
             inputs.role,
@@ -136,7 +136,7 @@ class _Delta:
             C=self.tiles.chunk,
             BK=min(self.tiles.far, power_of_two(self.launch.key)),
             BV=min(self.tiles.far, power_of_two(self.launch.value)),
-            READS=len(scores),
+            READS=reads,
             ADJOINT=adjoint,
             EXACT=self.launch.arithmetic.exact,
             **options,

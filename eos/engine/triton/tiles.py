@@ -1,6 +1,6 @@
 """How big a piece of a record a program takes: a shipped table, by architecture, widths and digits."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -57,22 +57,25 @@ SHIPPED: dict[tuple[str, bool], dict[int, Tiles]] = {
 }
 
 
-def tiles_for(architecture: str, widest: int, dtype: torch.dtype) -> Tiles:
+def tiles_for(architecture: str, widest: int, dtype: torch.dtype, algorithm: str = "chunked") -> Tiles:
     """The row of the table that serves a record.
 
     Arguments:
         architecture: as :func:`architecture_of` names it.
         widest: the greater of K and V.
         dtype: of the activations.
+        algorithm: chunked or delta.
     """
     rows = SHIPPED[architecture, dtype.itemsize == 2]
-    return next(tiles for most, tiles in rows.items() if widest <= most)
+    tiles = next(tiles for most, tiles in rows.items() if widest <= most)
+    # a second write and a row more take the registers of a wider tile, and the shared memory of a chunk loaded ahead
+    return replace(tiles, near=16, stages=1) if algorithm == "delta" else tiles
 
 
-def tiles_of(s: Structure) -> Tiles:
+def tiles_of(s: Structure, algorithm: str = "chunked") -> Tiles:
     """The tiles of a record on this machine's GPU."""
     dtype = getattr(torch, s.activations.removeprefix("torch."))
-    return tiles_for(architecture_of(s.device), max(s.key, s.value), dtype)
+    return tiles_for(architecture_of(s.device), max(s.key, s.value), dtype, algorithm)
 
 
 def architecture_of(device: str) -> str:

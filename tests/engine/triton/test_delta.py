@@ -27,7 +27,7 @@ def check(flags: Flags, algorithm: TritonDelta, **sizes: int) -> None:
 
 @pytest.mark.parametrize("flags", pairwise(ERASING), ids=str)
 def test_pairs_of_flags_equal_the_sequential_form(flags: Flags) -> None:
-    check(flags, SMALL, length=21, key=5, value=18)
+    check(flags, SMALL, length=13, key=5, value=18)
 
 
 @pytest.mark.slow

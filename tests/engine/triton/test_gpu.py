@@ -10,7 +10,7 @@ from eos.engine.triton.kernels.chunked_forward import chunked_forward
 from eos.engine.triton.kernels.chunked_scores import chunked_scores
 from tests.compare import Outputs, assert_close, outcome
 from tests.engine.runners import reference, runnable
-from tests.engine.triton.flags import EVERY, Flags, record
+from tests.engine.triton.flags import ERASING, EVERY, Flags, record
 from tests.records import CASES, build, cast
 from tests.tolerances import BFLOAT16, FLOAT32_SHORT
 
@@ -31,24 +31,27 @@ def near_float64(exact: eos.Recurrence, dtype: torch.dtype, tolerance: float) ->
     assert_close({name: tensor.cpu() for name, tensor in got.items()}, want, tolerance)
 
 
-@pytest.mark.parametrize("flags", EVERY, ids=str)
+@pytest.mark.parametrize("flags", [*EVERY, *ERASING], ids=str)
 def test_flags_in_bfloat16(flags: Flags) -> None:
     near_float64(record(flags, length=129, key=33, value=18), torch.bfloat16, 2 * BFLOAT16)
 
 
-@pytest.mark.parametrize("flags", EVERY, ids=str)
+@pytest.mark.parametrize("flags", [*EVERY, *ERASING], ids=str)
 def test_flags_in_float32(flags: Flags) -> None:
     near_float64(record(flags, length=129, key=33, value=18), torch.float32, FLOAT32_SHORT)
 
 
 @pytest.mark.parametrize(
-    "name", [name for name in CASES if {"chunked", "elementwise"} & set(runnable(build(CASES[name], length=2)))]
+    "name",
+    [name for name in CASES if {"chunked", "elementwise", "delta"} & set(runnable(build(CASES[name], length=2)))],
 )
 def test_records_in_float32(name: str) -> None:
     near_float64(reference(name, 65)[0], torch.float32, FLOAT32_SHORT)
 
 
-@pytest.mark.parametrize("flags", [Flags(key="every", value="every"), Flags(key="one", reset=True)], ids=str)
+@pytest.mark.parametrize(
+    "flags", [Flags(key="every", value="every"), Flags(key="one", reset=True), Flags(erase=True)], ids=str
+)
 def test_twenty_runs_give_the_same_bits(flags: Flags) -> None:
     made = cast(record(flags, length=500, key=64, value=64), torch.bfloat16, device="cuda")
     first = outcome(made, on_triton)

@@ -17,6 +17,7 @@ from eos.engine.triton.kernels.intervals import (
     FLOOR,
     VECTORS,
     document,
+    early,
     exact_sum,
     exp,
     levels,
@@ -137,9 +138,7 @@ def chunked_backward(
     passed_early = tl.zeros([C, BX], tl.float32)
 
     for read in tl.static_range(READS):
-        erasing: tl.constexpr = ERASE and read == READS - 1
-        early: tl.constexpr = BEFORE or erasing
-        table = masks_of(masks, erasing, C)
+        table = masks_of(masks, read, READS, ERASE, C)
         row = load(where(rows, rows_batch, b, read * H + h, n, C), rows, rest, x, X, C)
         far_row_at = where(far_rows, far_rows_batch, b, read * H + h, n, C)
         far_column_at = where(far_columns, far_columns_batch, b, h, n, C)
@@ -171,7 +170,7 @@ def chunked_backward(
             a = a * load_pairs(far_table, C, BEFORE, RESET, False)
             at = at * load_pairs(far_table, C, BEFORE, RESET, True)
         if NEAR != 1 and FAR == 0:
-            meets = c[:, None] - early >= c[None, :]
+            meets = c[:, None] - early(BEFORE, ERASE, read, READS) >= c[None, :]
             if RESET:
                 meets = meets & document(load_reset(reset, b, n, T, C), C)[1]
             a = tl.where(meets, a, 0.0)
@@ -194,15 +193,15 @@ def chunked_backward(
                 drow += met_row
             else:
                 drow += product(a.to(DOT), column.to(DOT), PRECISION)
-            if erasing:
+            if ERASE and read == READS - 1:
                 passed_early += row.to(tl.float32) * drow
             else:
                 passed += row.to(tl.float32) * drow
         if ROWS:
-            at = where(drows, drows_batch, b, read * H + h, n, C)
+            to = where(drows, drows_batch, b, read * H + h, n, C)
             if ADD:
-                drow += load(at, drows, rest, x, X, C).to(tl.float32)
-            store(at, drows, drow, rest, x, X, C)
+                drow += load(to, drows, rest, x, X, C).to(tl.float32)
+            store(to, drows, drow, rest, x, X, C)
     store(where(dcolumns, dcolumns_batch, b, h, n, C), dcolumns, dcolumn, rest, x, X, C)
 
     if DECAY:
@@ -219,7 +218,7 @@ def chunked_backward(
             if BEFORE:
                 d -= exact_sum(later, written, SPLIT)
             if ERASE:
-                seen_later = load_mask(masks_of(masks, True, C), levels(C) + 3, C)
+                seen_later = load_mask(masks_of(masks, 0, 1, True, C), levels(C) + 3, C)
                 if RESET:
                     seen_later = seen_later * same.to(later.dtype)
                 d += exact_sum(seen_later, passed_early, SPLIT)

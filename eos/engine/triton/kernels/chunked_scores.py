@@ -17,6 +17,7 @@ from eos.engine.triton.kernels.access import (
 from eos.engine.triton.kernels.intervals import (
     VECTORS,
     document,
+    early,
     exp,
     levels,
     load_mask,
@@ -39,6 +40,7 @@ def chunked_scores(
     reset,
     masks,
     scores,
+    last_scores,
     intervals,
     totals,
     rows_batch,
@@ -64,7 +66,8 @@ def chunked_scores(
     KIND 1: the table ``intervals`` [B·H, N, 7, C] of :func:`store_intervals`, and the decays of whole chunks,
     ``totals`` [B·H, N]. KIND 2: scores Σ_x row_rx D_rjx column_jx [READS, B·H, N, C, C]; rows decayed from the chunk's
     start and columns to its end, in the shapes of rows and columns; ``totals`` [B·H, N, X]. With ERASE the last rows
-    read before their step, whatever the others do.
+    read before their step, whatever the others do, and have their scores in ``last_scores`` [B·H, N, C, C], in float32,
+    besides.
     """
     chunks = (T + C - 1) // C
     heads = tl.num_programs(0) // chunks
@@ -92,8 +95,7 @@ def chunked_scores(
             total = unbroken(exp(tl.sum(g, 0)), reset, b, n, T, C, RESET)
             tl.store(totals + (head * chunks + n) * X + x, total, mask=x < X)
         for read in tl.static_range(READS):
-            erasing: tl.constexpr = ERASE and read == READS - 1
-            table = masks_of(masks, erasing, C)
+            table = masks_of(masks, read, READS, ERASE, C)
             pairs = tl.zeros([C, C], tl.float32)
             for start in tl.range(0, X, BX, num_stages=1):
                 x = start + tl.arange(0, BX)
@@ -105,7 +107,7 @@ def chunked_scores(
                 right = opened(right, reset, b, n, T, C, RESET)
                 at = where(decayed_rows, decayed_rows_batch, b, read * H + h, n, C)
                 store(at, decayed_rows, row * right, rest, x, X, C)
-                if not (BEFORE or erasing):
+                if not early(BEFORE, ERASE, read, READS):
                     own = tl.sum(row * column, 1)
                     pairs += tl.where(c[:, None] == c[None, :], own[:, None], 0.0)
                 for level in tl.range(0, levels(C), num_stages=1):
@@ -114,5 +116,7 @@ def chunked_scores(
                     pairs += tl.where(meeting(level, C), met, 0.0)
             if RESET:
                 pairs = tl.where(document(load_reset(reset, b, n, T, C), C)[1], pairs, 0.0)
-            at = scores + ((read * heads + head) * chunks + n) * (C * C)
-            tl.store(at + c[:, None] * C + c[None, :], pairs.to(scores.dtype.element_ty))
+            square = scores + ((read * heads + head) * chunks + n) * (C * C)
+            tl.store(square + c[:, None] * C + c[None, :], pairs.to(scores.dtype.element_ty))
+            if ERASE and read == READS - 1:
+                tl.store(last_scores + (head * chunks + n) * (C * C) + c[:, None] * C + c[None, :], pairs)

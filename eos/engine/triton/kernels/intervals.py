@@ -89,10 +89,16 @@ def load_mask(masks, index, C: tl.constexpr):
     return tl.load(masks + index * (C * C) + c[:, None] * C + c[None, :])
 
 
+@triton.constexpr_function
+def early(BEFORE, ERASE, read, READS):
+    """Whether a read sees the memory before its step: as all of the record, or as that of an erase, the last."""
+    return BEFORE or (ERASE and read == READS - 1)
+
+
 @triton.jit
-def masks_of(masks, ERASING: tl.constexpr, C: tl.constexpr):
-    """The table for rows that read as the record's reads do; or the one after it, for those of an erase."""
-    if ERASING:
+def masks_of(masks, read: tl.constexpr, READS: tl.constexpr, ERASE: tl.constexpr, C: tl.constexpr):
+    """The table for rows that read as the record's reads do; or the one after it, for those of an erase, the last."""
+    if ERASE and read == READS - 1:
         masks += (levels(C) + MORE_MASKS) * (C * C)
     return masks
 
