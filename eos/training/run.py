@@ -54,6 +54,7 @@ def train(recipe: Recipe, path: Path, *, console: Console | None = None, command
         raise CompositionError(reason)
     device = torch_device(recipe.training.device)
     folder = RunFolder(path)
+    new = [parent for parent in path.parents if not parent.exists()]
     folder.create()
     with folder.locked():
         try:
@@ -63,6 +64,9 @@ def train(recipe: Recipe, path: Path, *, console: Console | None = None, command
         except BaseException:
             # Nothing was trained: a half-made folder would only stand in the way of the next try.
             shutil.rmtree(path)
+            with contextlib.suppress(OSError):  # another run may have come into one meanwhile
+                for parent in new:
+                    parent.rmdir()
             raise
         return _complete(folder, recipe, module, task, device=device, console=console, command=command)
 

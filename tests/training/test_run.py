@@ -158,8 +158,8 @@ def test_existing_folder_is_refused_and_untouched(describe: Describe, tmp_path: 
 
 def test_failed_preparation_leaves_no_folder(describe: Describe, tmp_path: Path) -> None:
     with pytest.raises(DataError):
-        train(describe("task.source=/nowhere.txt"), tmp_path / "run")
-    assert not (tmp_path / "run").exists()
+        train(describe("task.source=/nowhere.txt"), tmp_path / "runs" / "group" / "run")
+    assert not any(tmp_path.iterdir())
 
 
 def test_senseless_model_is_refused_before_anything_is_made(describe: Describe, tmp_path: Path) -> None:
