@@ -38,8 +38,7 @@ def delta_solve(
 
     A [B·H, N, C, C] = ``erase_scores`` are the products of b with a, below the diagonal; ``scores`` B = b · e, or every
     read's S = s · a; ``rows`` are b or a, decayed from or to the chunk's edge; ``inputs`` i or every dy. T comes from
-    blocks that double: a block of 2h has T₂₂ A₂₁ T₁₁ below its two blocks of h. One
-    program a chunk.
+    blocks that double: a block of 2h has T₂₂ A₂₁ T₁₁ below its two blocks of h. One program a chunk.
     """
     chunks = (T + C - 1) // C
     heads = tl.num_programs(0) // chunks
