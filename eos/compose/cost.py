@@ -165,9 +165,11 @@ def _mixer_cost(mixer: AbstractMixer, layers: tuple[int, ...], width: int, *, le
 
 def _made(record: Recurrence) -> float:
     """Floats that the stages move a token to make what they return, each read, written and read."""
-    varying = (
-        tensor for name, axes, tensor in parts(record) if name != "input" and tensor.shape[1] == record.sizes["T"]
-    )
+    varying = [
+        tensor
+        for name, axes, tensor in parts(record)
+        if name not in ("input", "reset") and axes[1] in ("T", "S") and tensor.shape[1] > 1
+    ]
     return 3 * sum(tensor.numel() for tensor in varying) / record.sizes["T"]
 
 

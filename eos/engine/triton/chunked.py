@@ -83,7 +83,7 @@ class Launch:
         self.reset = x.input if x.reset is None else x.reset.contiguous().view(torch.uint8)
         self.erase = x.erase is not None
         befores = (x.before, True) if self.erase else (x.before,)
-        self.masks = torch.cat([masks(tiles.chunk, before, x.input.device) for before in befores])
+        self.masks = masks(tiles.chunk, befores, x.input.device)
 
     def forward(self, memory: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
         reads = len(self.x.reads)

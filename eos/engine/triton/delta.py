@@ -79,20 +79,18 @@ class _Delta:
             out=place(self._last(dy)),
             **solution,
         )
-        v = side_of(dy, x.input, None, stride=1)
+        v, w = (side_of(dy, inputs, None, stride=1) for inputs in (x.input, self.erased))
+        far, far_erased = self.launch.decayed(v, 0), self.launch.decayed(w, 0)
         dbefore, adjoints = self.launch.carry(
-            dmemory, self.write, v, self.writes, self.launch.decayed(v, 0), store=True, reverse=True, erased=back
+            dmemory, self.write, v, self.writes, far, store=True, reverse=True, erased=back
         )
         decay = x.over_key is not None and x.over_key.requires_grad
-        far = self.launch.decayed(v, 0)
         drows, dexpand, dkey = self.launch.gradients(
             self.write, v, self.writes, far, memories, adjoints, rows=True, decay=decay
         )
         assert drows is not None
-        w = side_of(dy, self.erased, None, stride=1)
-        far, added = self.launch.decayed(w, 0), (drows, dkey)
         _, derase, _ = self.launch.gradients(
-            self.second, w, self.seconds, far, memories, adjoints, rows=True, decay=decay, added=added
+            self.second, w, self.seconds, far_erased, memories, adjoints, rows=True, decay=decay, added=(drows, dkey)
         )
         _, dinput, _ = self.launch.gradients(
             v, self.write, far, self.writes, memories, adjoints, rows=False, decay=False

@@ -7,8 +7,8 @@ from torch import Tensor
 
 
 @lru_cache(maxsize=64)
-def masks(chunk: int, before: bool, device: torch.device) -> Tensor:
-    """[levels + 4, C, C] in float16: which log-decays t each row sums.
+def masks(chunk: int, befores: tuple[bool, ...], device: torch.device) -> Tensor:
+    """[levels + 4, C, C] in float16 for each of ``befores``, one after another: which log-decays t each row sums.
 
     0 … levels − 1   between a row and the seam of its block of 2^(level + 1) steps
     levels           from the chunk's start to the row, or to the step before it where reads are ``before``
@@ -16,6 +16,10 @@ def masks(chunk: int, before: bool, device: torch.device) -> Tensor:
     levels + 2       from the row on
     levels + 3       from the row on, as reads see it: after the row where they are ``before``
     """
+    return torch.cat([_table(chunk, before, device) for before in befores])
+
+
+def _table(chunk: int, before: bool, device: torch.device) -> Tensor:
     t = torch.arange(chunk, device=device)
     row = t[:, None]
     seen = t <= row - int(before)
