@@ -66,13 +66,19 @@ def one_thread() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def small_calls() -> Iterator[None]:
-    """For thousands of tiny calls, of which type checks and a second thread would be most of the time."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
+def untyped() -> Iterator[None]:
+    """For calls whose types are not checked: sizes that are symbols are not ints."""
     jaxtyping.config.update("jaxtyping_disable", True)
     yield
     jaxtyping.config.update("jaxtyping_disable", False)
+
+
+@pytest.fixture(scope="module")
+def small_calls(untyped: None) -> Iterator[None]:
+    """For thousands of tiny calls, of which type checks and a second thread would be most of the time."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
     torch.set_num_threads(threads)
 
 

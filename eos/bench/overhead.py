@@ -9,6 +9,7 @@ from eos.bench.check import Check
 from eos.bench.measure import side_by_side
 from eos.bench.records import KINDS, sample
 from eos.engine import run
+from eos.engine.planned import run_planned
 
 CALLS = 1000
 
@@ -17,7 +18,7 @@ def checks() -> Iterator[Check]:
     """The time of a scan whose algorithm returns at once: the checks, the plan from its cache, the wrapping."""
     for kind in KINDS:
         record = sample(kind, 64).record
-        done = run.run_planned(record, engine.plan(record), trace=False)
+        done = run_planned(record, engine.plan(record), trace=False)
         with mock.patch.object(run, "run_planned", new=_returning(done)):
             seconds = side_by_side({kind: partial(engine.scan, record)}, rounds=CALLS)[kind]
         yield Check(

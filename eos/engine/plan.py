@@ -34,6 +34,10 @@ class Plan:
     state_bytes: int
     reasons: tuple[tuple[str, str], ...]
 
+    def windows(self, length: int) -> int:
+        """How many windows ``length`` steps are."""
+        return 1 if self.algorithm in ("sequential", "fft") else -(-length // self.window)
+
     def __str__(self) -> str:
         s = self.structure
         head = f"{self.algorithm} on {self.backend} ({s.device}, {s.dtype.removeprefix('torch.')})"

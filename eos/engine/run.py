@@ -2,17 +2,14 @@
 
 from typing import Any, Literal, TypeAlias, overload
 
+import torch
 from torch import Tensor
 
-from eos.engine.algorithm import AbstractAlgorithm
-from eos.engine.chunked import Chunked
-from eos.engine.delta import Delta
-from eos.engine.elementwise import Elementwise
-from eos.engine.fft import convolve, run_invariant
-from eos.engine.plan import Plan, plan
+from eos.engine.fft import convolve
+from eos.engine.operator import scan_as_operator
+from eos.engine.plan import plan
+from eos.engine.planned import as_activations, run_planned
 from eos.engine.sequential import sequential
-from eos.engine.state import output_dtype
-from eos.engine.windows import run_windows
 from eos.errors import RecordError
 from eos.record import Convolution, Memory, Recurrence
 from eos.stage import full_precision
@@ -52,13 +49,19 @@ def scan(
         PlanError: when the algorithm or backend asked for cannot run this record.
         RecordError: when a trace is asked of a record without log_gate.
     """
-    chosen = plan(record, backend=backend, algorithm=algorithm)
-    with full_precision(record.input if isinstance(record, Convolution) else record.expand):
-        if isinstance(record, Convolution):
+    if isinstance(record, Convolution):
+        plan(record, backend=backend, algorithm=algorithm)
+        with full_precision(record.input):
             return convolve(record), None
-        if trace and record.transition.log_gate is None:
-            raise RecordError("trace returns the running normaliser M: the transition has no log_gate")
-        ys, memory, scales = run_planned(record, chosen, trace=trace)
+    if trace and record.transition.log_gate is None:
+        raise RecordError("trace returns the running normaliser M: the transition has no log_gate")
+    with full_precision(record.expand):
+        if torch.compiler.is_compiling():
+            ys, memory, scales = scan_as_operator(record, backend=backend, algorithm=algorithm, trace=trace)
+        else:
+            chosen = plan(record, backend=backend, algorithm=algorithm)
+            ys, memories, scales = run_planned(record, chosen, trace=trace)
+            memory = memories[-1]
     y = ys if isinstance(record.shrink, tuple) else ys[0]
     if trace:
         assert scales is not None
@@ -76,30 +79,5 @@ def step(record: Recurrence) -> tuple[Reads, Memory]:
         raise RecordError(f"step takes one token, T = 1, got T = {record.sizes['T']}; use eos.scan")
     with full_precision(record.expand):
         ys, memory, _ = sequential(record)
-        ys = _as_activations(ys, record)
+        ys = as_activations(ys, record)
     return (ys if isinstance(record.shrink, tuple) else ys[0]), memory
-
-
-def run_planned(record: Recurrence, chosen: Plan, *, trace: bool) -> tuple[tuple[Tensor, ...], Memory, Tensor | None]:
-    """Run a recurrence as a plan says: the reads, the memory after the last step, M at every step if asked for."""
-    if chosen.algorithm == "sequential":
-        ys, memory, scales = sequential(record)
-        return _as_activations(ys, record), memory, scales
-    if chosen.algorithm == "fft":
-        return *run_invariant(record), None
-    return run_windows(record, _algorithm(chosen), length=chosen.window, trace=trace)
-
-
-def _algorithm(chosen: Plan) -> AbstractAlgorithm:
-    if chosen.backend == "triton":
-        from eos.engine.triton import algorithm_of  # imports triton, which only a GPU needs
-
-        return algorithm_of(chosen.algorithm, chosen.structure)
-    if chosen.algorithm == "chunked":
-        return Chunked(size=chosen.chunk)
-    return Delta(size=chosen.chunk) if chosen.algorithm == "delta" else Elementwise(size=chosen.chunk)
-
-
-def _as_activations(ys: tuple[Tensor, ...], record: Recurrence) -> tuple[Tensor, ...]:
-    dtype = output_dtype(record)
-    return tuple(y.to(dtype) for y in ys)

@@ -30,12 +30,18 @@ def memory_before(record: Recurrence) -> Memory:
     value = torch.zeros(shape, dtype=dtype, device=device) if held is None else held.value.to(dtype).expand(shape)
     if transition.log_gate is None:
         return Memory(value=value)
-    entries = max(transition.log_gate.shape[3], 1 if transition.key is None else transition.key.shape[3])
+    entries = scale_entries(record)
     if held is None or held.log_scale is None:
         scale = torch.full((*shape[:2], entries), EMPTY_LOG_SCALE, dtype=dtype, device=device)
     else:
-        scale = held.log_scale.to(dtype).expand(*shape[:2], max(entries, held.log_scale.shape[2]))
+        scale = held.log_scale.to(dtype).expand(*shape[:2], entries)
     return Memory(value=value, log_scale=scale)
+
+
+def scale_entries(record: Recurrence) -> int:
+    """Entries of the normaliser M a head, where there is a log_gate: as many as decay or are gated by themselves."""
+    t, held = record.transition, None if record.memory is None else record.memory.log_scale
+    return max(1 if x is None else x.shape[-1] for x in (t.log_gate, t.key, held))
 
 
 def output_dtype(record: Recurrence) -> torch.dtype:

@@ -17,35 +17,48 @@ from eos.engine.algorithm import AbstractAlgorithm, flat
 from eos.engine.lower import Lowered, lower
 from eos.engine.sequential import turn_memory
 from eos.engine.state import memory_before, output_dtype
+from eos.errors import RecordError
 from eos.record import Memory, Recurrence, map_parts, parts
 
 
 def run_windows(
-    record: Recurrence, algorithm: AbstractAlgorithm, *, length: int, trace: bool
-) -> tuple[tuple[Tensor, ...], Memory, Tensor | None]:
+    record: Recurrence,
+    algorithm: AbstractAlgorithm,
+    *,
+    length: int,
+    trace: bool,
+    kept: tuple[Memory, ...] = (),
+) -> tuple[tuple[Tensor, ...], tuple[Memory, ...], Tensor | None]:
     """Run ``algorithm`` over windows of ``length`` steps.
 
+    Arguments:
+        kept: the memories that an earlier call returned. Nothing is run forward then, reads and trace are room without
+            values, and gradients flow as ever.
+
     Returns:
-        The reads, each [B,T,H,V]; the memory after the last step; M at every step [B,T,H,K|1] if asked for.
+        The reads, each [B,T,H,V]; the memory after every window; M at every step [B,T,H,K|1] if asked for.
     """
     memory = memory_before(record)
     own = [(axes, tensor) for name, axes, tensor in parts(record) if not name.startswith("memory.")]
-    run = Run(record=record, algorithm=algorithm, length=length, trace=trace, axes=[axes for axes, _ in own])
+    run = Run(record=record, algorithm=algorithm, length=length, trace=trace, axes=[axes for axes, _ in own], kept=kept)
     tensors = (tensor for _, tensor in own)
     out: Any = _Windows.apply(run, memory.value, memory.log_scale, *tensors)  # type: ignore[no-untyped-call]
-    ys, (value, scale, scales) = out[: len(record.reads)], out[len(record.reads) :]
-    return ys, Memory(value=value, log_scale=scale), scales
+    reads, count = len(record.reads), len(run.windows())
+    values, scales = out[reads + 1 : reads + 1 + count], out[reads + 1 + count :]
+    memories = tuple(Memory(value=value, log_scale=scale) for value, scale in zip(values, scales, strict=True))
+    return out[:reads], memories, out[reads]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """What stays the same over the windows of one call."""
+    """What stays the same over the windows of one call; ``kept`` as in :func:`run_windows`."""
 
     record: Recurrence
     algorithm: AbstractAlgorithm
     length: int
     trace: bool
     axes: list[Axes]
+    kept: tuple[Memory, ...]
 
     def windows(self) -> list[tuple[int, int]]:
         """Start and end of every window, in steps."""
@@ -100,20 +113,25 @@ class Run:
 
 class _Windows(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, run: Run, value: Tensor, scale: Tensor | None, *tensors: Tensor) -> Any:
-        record = run.record
+    def forward(run: Run, value: Tensor, scale: Tensor | None, *tensors: Tensor) -> Any:
+        """Every read, the trace or None, the memory after every window, and its scale or None."""
+        record, windows = run.record, run.windows()
         sizes, dtype = record.sizes, output_dtype(record)
-        shape, single = (sizes["B"], sizes["T"], sizes["H"], sizes["V"]), len(run.windows()) == 1
+        shape, single = (sizes["B"], sizes["T"], sizes["H"], sizes["V"]), len(windows) == 1
+        if run.kept:
+            ys = [value.new_empty(1, dtype=dtype).expand(shape) for _ in record.reads]
+            trace = None if not run.trace or scale is None else scale.new_empty(1).expand(*shape[:3], scale.shape[2])
+            return (*ys, trace, *(m.value.detach() for m in run.kept), *(_detached(m.log_scale) for m in run.kept))
         whole = [] if single else [value.new_empty(shape, dtype=dtype) for _ in record.reads]
         values, scales = [value], [scale]
         traces: list[Tensor] = []
-        for start, stop in run.windows():
+        for start, stop in windows:
             window = run.window([run.part(j, t, start, stop) for j, t in enumerate(tensors)], start, stop)
             x = run.lowered(window, scales[-1], value.dtype)
             outputs, value = run.algorithm.forward(x, value)
             # copies: a view of all the window's memories would keep them alive
             value = value.clone() if x.turn is None else turn_memory(value, x.turn)
-            values.append(value)
+            values.append(value.contiguous())
             scales.append(None if x.log_scale is None else x.log_scale.clone())
             ys = [output[:, run.read_steps()] for output in outputs]
             if not single:
@@ -121,11 +139,24 @@ class _Windows(torch.autograd.Function):
                     y[:, start:stop] = output
             if run.trace and x.trace is not None:
                 traces.append(x.trace)
-        ctx.run = run
-        ctx.save_for_backward(*tensors, *values, *(s for s in scales if s is not None))
         trace = torch.cat(traces, 1) if run.trace else None
         ys = [y.to(dtype).contiguous() for y in ys] if single else whole
-        return (*ys, values[-1].contiguous(), scales[-1], trace)
+        return (*ys, trace, *values[1:], *scales[1:])
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Any, ...]) -> None:
+        run, value, scale, *tensors = inputs
+        ctx.run = run
+        ctx.set_materialize_grads(False)
+        count, reads = len(run.windows()), len(run.record.reads)
+        values, scales = output[reads + 1 : reads + 1 + count], output[reads + 1 + count :]
+        # nothing but the next window uses the memories inside
+        ctx.mark_non_differentiable(*(m for m in (*values[:-1], *scales[:-1]) if m is not None))
+        ctx.save_for_backward(*tensors, value, *values, *(s for s in (scale, *scales) if s is not None))
+
+    @staticmethod
+    def vmap(*_: Any) -> Any:
+        raise RecordError("eos.scan does not go through torch.func.vmap: put what is mapped over on the axis B, or H")
 
     @staticmethod
     @once_differentiable
@@ -141,7 +172,7 @@ class _Windows(torch.autograd.Function):
         tensors, values = saved[:count], saved[count : count + len(windows) + 1]
         scales: list[Tensor | None] = saved[count + len(windows) + 1 :] or [None] * (len(windows) + 1)
         reads = len(run.record.reads)
-        dys, (dvalue, dscale, dtrace) = grads[:reads], grads[reads:]
+        dys, dtrace, dvalue, dscale = grads[:reads], grads[reads], grads[reads + len(windows)], grads[-1]
         dvalue = torch.zeros_like(values[-1]) if dvalue is None else dvalue
         needed = ctx.needs_input_grad[3:]
         totals: list[Tensor | None] = [None] * count
@@ -175,6 +206,10 @@ class _Windows(torch.autograd.Function):
             dvalue, dscale = dvalue_before, None if before is None else next(queue)
         found = (None if d is None else d.to(t.dtype) for d, t in zip(totals, tensors, strict=True))
         return (None, dvalue, dscale, *found)
+
+
+def _detached(x: Tensor | None) -> Tensor | None:
+    return None if x is None else x.detach()
 
 
 def _leaf(x: Lowered) -> Lowered:

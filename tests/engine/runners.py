@@ -26,7 +26,9 @@ def windows(algorithm: AbstractAlgorithm, length: int) -> Runner:
     """The algorithm in windows of ``length`` steps."""
 
     def run(record: Recurrence) -> Outputs:
-        return run_windows(record, algorithm, length=length, trace=record.transition.log_gate is not None)
+        trace = record.transition.log_gate is not None
+        ys, memories, scales = run_windows(record, algorithm, length=length, trace=trace)
+        return ys, memories[-1], scales
 
     return run
 

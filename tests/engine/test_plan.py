@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 import eos
-from eos.engine import run as engine_run
+from eos.engine import planned
 from eos.engine.chunked import Chunked
 from eos.engine.delta import Delta
 from eos.engine.elementwise import Elementwise
@@ -161,8 +161,8 @@ def test_what_was_asked_for_is_what_runs(name: str, monkeypatch: pytest.MonkeyPa
 
     for label, algorithm in (("chunked", Chunked), ("delta", Delta), ("elementwise", Elementwise)):
         monkeypatch.setattr(algorithm, "forward", watched(label, algorithm.forward))
-    monkeypatch.setattr(engine_run, "sequential", watched("sequential", engine_run.sequential))
-    monkeypatch.setattr(engine_run, "run_invariant", watched("fft", engine_run.run_invariant))
+    monkeypatch.setattr(planned, "sequential", watched("sequential", planned.sequential))
+    monkeypatch.setattr(planned, "run_invariant", watched("fft", planned.run_invariant))
     record = build(CASES[name], length=17)
     for algorithm in ("sequential", *runnable(record)):
         ran.clear()
