@@ -27,6 +27,7 @@ def test_pairs_turn_as_complex_numbers(x: tuple[int, ...], angle: tuple[int, ...
     assert torch.autograd.gradgradcheck(lambda a, b: rotate(a, b, dim), inputs)
 
 
+@pytest.mark.filterwarnings("ignore:There is a performance drop")
 def test_over_a_batch_of_vmap() -> None:
     x, angle = drawn(4, 2, 6), drawn(4, 2, 3)
     torch.testing.assert_close(torch.func.vmap(rotate)(x, angle), rotate(x, angle), rtol=0, atol=0)

@@ -15,6 +15,12 @@ ROW = {
 }
 
 
+@pytest.fixture(autouse=True)
+def _terminal_that_redraws(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever terminal the tests run in."""
+    monkeypatch.setenv("TERM", "xterm")
+
+
 def console(*, terminal: bool, width: int = 80) -> Console:
     return Console(file=io.StringIO(), force_terminal=terminal, width=width, color_system=None)
 
