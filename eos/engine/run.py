@@ -7,10 +7,11 @@ from torch import Tensor
 
 from eos.engine.fft import convolve
 from eos.engine.operator import scan_as_operator
-from eos.engine.plan import plan
+from eos.engine.plan import BACKENDS, plan
 from eos.engine.planned import as_activations, run_planned
 from eos.engine.sequential import sequential
-from eos.errors import RecordError
+from eos.engine.triton.support import refuse_step
+from eos.errors import PlanError, RecordError, unknown
 from eos.record import Convolution, Memory, Recurrence
 from eos.stage import full_precision
 
@@ -69,15 +70,35 @@ def scan(
     return y, memory
 
 
-def step(record: Recurrence) -> tuple[Reads, Memory]:
+def step(record: Recurrence, *, backend: str = "auto") -> tuple[Reads, Memory]:
     """Run one token of decoding: a record with T = 1, whose ``memory`` is what the last step returned.
+
+    Arguments:
+        backend: "auto", "torch" or "triton". "auto" takes the kernel on a GPU, where it can run the record.
 
     Raises:
         RecordError: when T is not 1.
+        PlanError: when the backend asked for cannot run this record.
     """
     if record.sizes["T"] != 1:
         raise RecordError(f"step takes one token, T = 1, got T = {record.sizes['T']}; use eos.scan")
+    if backend not in ("auto", *BACKENDS):
+        raise PlanError(unknown("backend", backend, ["auto", *BACKENDS]))
     with full_precision(record.expand):
-        ys, memory, _ = sequential(record)
-        ys = as_activations(ys, record)
+        if _steps_by_kernel(record, backend):
+            from eos.engine.triton.step import step as by_kernel  # imports triton, which only a GPU needs
+
+            ys, memory = by_kernel(record)
+        else:
+            ys, memory, _ = sequential(record)
+            ys = as_activations(ys, record)
     return (ys if isinstance(record.shrink, tuple) else ys[0]), memory
+
+
+def _steps_by_kernel(record: Recurrence, backend: str) -> bool:
+    if backend == "torch" or (backend == "auto" and not record.expand.is_cuda):
+        return False
+    why = refuse_step(record)
+    if why is not None and backend == "triton":
+        raise PlanError(f"backend 'triton' cannot run this step: {why}")
+    return why is None

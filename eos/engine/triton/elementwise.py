@@ -10,7 +10,7 @@ from eos.engine.lower import Lowered
 from eos.engine.triton.kernels.elementwise_backward import elementwise_backward
 from eos.engine.triton.kernels.elementwise_forward import elementwise_forward
 from eos.engine.triton.kernels.scans import Entries
-from eos.engine.triton.role import strides, unit
+from eos.engine.triton.role import batch_stride, entries, rate_entries
 from eos.engine.triton.tiles import Scans
 
 #: Reads of one launch.
@@ -76,22 +76,22 @@ class _Launch:
         first, second = (*reads, x.input, x.input)[:2]
         first_out, second_out = (*outs, x.input, x.input)[:2]
         elementwise_forward[(self.tiles * programs,)](
-            _entries(x.input),
-            _entries(x.expand),
-            _entries(first),
-            _entries(second),
+            entries(x.input),
+            entries(x.expand),
+            entries(first),
+            entries(second),
             *self._decay_entries(),
-            _rate_entries(self.rate),
-            _entries(first_out),
-            _entries(second_out),
+            rate_entries(self.rate),
+            entries(first_out),
+            entries(second_out),
             self.reset,
             memories,
-            _batch(x.input),
-            _batch(x.expand),
-            _batch(first),
-            _batch(second),
+            batch_stride(x.input),
+            batch_stride(x.expand),
+            batch_stride(first),
+            batch_stride(second),
             *self._decay_batches(),
-            _batch(first_out),
+            batch_stride(first_out),
             self.steps,
             self.heads,
             self.key,
@@ -130,27 +130,27 @@ class _Launch:
         first_dy, second_dy = (*dys, x.input, x.input)[:2]
         dfirst, dsecond = (*dreads, dinput, dinput)[:2]
         elementwise_backward[(self.tiles * self.batch * self.heads,)](
-            _entries(x.input),
-            _entries(x.expand),
-            _entries(first),
-            _entries(second),
+            entries(x.input),
+            entries(x.expand),
+            entries(first),
+            entries(second),
             *self._decay_entries(),
-            _rate_entries(self.rate),
-            _entries(first_dy),
-            _entries(second_dy),
+            rate_entries(self.rate),
+            entries(first_dy),
+            entries(second_dy),
             self.reset,
             memories,
             adjoint,
-            *(_entries(d) for d in (dinput, dexpand, dfirst, dsecond, dkey, dvalue, dboth, dstep)),
+            *(entries(d) for d in (dinput, dexpand, dfirst, dsecond, dkey, dvalue, dboth, dstep)),
             drate,
-            _batch(x.input),
-            _batch(x.expand),
-            _batch(first),
-            _batch(second),
+            batch_stride(x.input),
+            batch_stride(x.expand),
+            batch_stride(first),
+            batch_stride(second),
             *self._decay_batches(),
-            _batch(first_dy),
-            _batch(second_dy),
-            *(_batch(d) for d in (dinput, dexpand, dfirst, dkey, dvalue, dboth, dstep)),
+            batch_stride(first_dy),
+            batch_stride(second_dy),
+            *(batch_stride(d) for d in (dinput, dexpand, dfirst, dkey, dvalue, dboth, dstep)),
             self.steps,
             self.heads,
             self.key,
@@ -207,10 +207,10 @@ class _Launch:
 
     def _decay_entries(self) -> list[Entries]:
         over_key, over_value, over_both = (self.x.input if t is None else t for t in self.decays)
-        return [_entries(over_key), _entries(over_value), _entries(over_both), _entries(self.step)]
+        return [entries(over_key), entries(over_value), entries(over_both), entries(self.step)]
 
     def _decay_batches(self) -> list[int]:
-        return [_batch(self.x.input if t is None else t) for t in self.decays] + [_batch(self.step)]
+        return [batch_stride(self.x.input if t is None else t) for t in self.decays] + [batch_stride(self.step)]
 
     def _gradient(self, like: Tensor, *, of_key: bool, of_value: bool) -> Tensor:
         """Room for a gradient [B, S, H, K|1, V] in the tensor's dtype, or, without V, [B, S, tiles·H, K|1]."""
@@ -240,25 +240,6 @@ class _Launch:
 
 def _differentiable(x: Tensor | None) -> bool:
     return x is not None and x.requires_grad
-
-
-def _entries(x: Tensor) -> Entries:
-    """Of [B,S,H,K], [B,S,H,V], or [B,S,H,K,V]; a kernel reads K or V of the first two."""
-    x = x.detach()
-    batch, time, head, *rest = strides(x)
-    key, value = rest if x.dim() == 5 else (rest[0], rest[0])
-    return Entries(x, time, head, key, value, unit(batch, time))
-
-
-def _rate_entries(rate: Tensor) -> Entries:
-    """Of [H,K,V], which has no time."""
-    head, key, value = strides(rate) if rate.dim() == 3 else (0, 0, 0)
-    return Entries(rate, 0, head, key, value, 1)
-
-
-def _batch(x: Tensor) -> int:
-    batch, time, *_ = strides(x)
-    return batch // unit(batch, time)
 
 
 def _read(memory: Tensor, s: Tensor) -> Tensor:

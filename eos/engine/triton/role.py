@@ -10,6 +10,7 @@ from triton import knobs
 
 from eos.engine.lower import Lowered
 from eos.engine.triton.kernels.access import Role
+from eos.engine.triton.kernels.scans import Entries
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,26 @@ def place(x: Tensor) -> Place:
     batch, time, head, feature = strides(x)
     each = unit(batch, time)
     return Place(tensor=x, role=Role(x, time, head, feature, each), batch=batch // each)
+
+
+def entries(x: Tensor) -> Entries:
+    """Where a tensor [B,T,H,K], [B,T,H,V] or [B,T,H,K,V] lies; a kernel reads K or V of the first two."""
+    x = x.detach()
+    batch, time, head, *rest = strides(x)
+    key, value = rest if x.dim() == 5 else (rest[0], rest[0])
+    return Entries(x, time, head, key, value, unit(batch, time))
+
+
+def rate_entries(rate: Tensor) -> Entries:
+    """Of [H,K,V], which has no time."""
+    head, key, value = strides(rate) if rate.dim() == 3 else (0, 0, 0)
+    return Entries(rate.detach(), 0, head, key, value, 1)
+
+
+def batch_stride(x: Tensor) -> int:
+    """The stride over batch, in the units of :func:`entries`."""
+    batch, time, *_ = strides(x)
+    return batch // unit(batch, time)
 
 
 def strides(x: Tensor) -> list[int]:

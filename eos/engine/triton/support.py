@@ -1,11 +1,15 @@
 """What the Triton backend runs, and why not what it does not. Imports triton only when it is asked."""
 
+import torch
+
+from eos.engine.state import state_dtype
 from eos.engine.structure import Structure
+from eos.record import Recurrence, parts
 
 #: The algorithms that have kernels.
 ALGORITHMS = ("chunked", "elementwise", "delta")
-#: What a tile holds of K or V at most.
-WIDEST = 256
+#: What a tile of a pass over T holds of K or V at most, and what the kernel of one token holds of K.
+WIDEST, WIDEST_STEP = 256, 512
 
 
 def refuse(s: Structure, algorithm: str) -> str | None:
@@ -18,6 +22,19 @@ def refuse(s: Structure, algorithm: str) -> str | None:
         return f"there is no kernel of the {algorithm} algorithm in this version; backend='torch' runs it"
     if algorithm != "elementwise" and max(s.key, s.value) > WIDEST:
         return f"a tile holds at most {WIDEST} entries of K or V, got K = {s.key}, V = {s.value}"
+    return None
+
+
+def refuse_step(record: Recurrence) -> str | None:
+    """Why the kernel of decoding cannot run a record of one token, or None."""
+    if not record.expand.is_cuda and not _interpreted():
+        return f"the record is on {record.expand.device.type} and the kernels run on a GPU"
+    if state_dtype(record) == torch.float64:
+        return "the kernels keep a float32 memory"
+    if record.sizes["K"] > WIDEST_STEP:
+        return f"a program holds at most {WIDEST_STEP} entries of K, got K = {record.sizes['K']}"
+    if torch.is_grad_enabled() and any(tensor.requires_grad for _, _, tensor in parts(record)):
+        return "the kernel of one step has no gradient; call it under torch.no_grad(), or eos.scan"
     return None
 
 

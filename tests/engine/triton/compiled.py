@@ -22,7 +22,9 @@ from eos.engine.lower import Lowered
 from eos.engine.triton.chunked import TritonChunked
 from eos.engine.triton.delta import TritonDelta
 from eos.engine.triton.elementwise import TritonElementwise
+from eos.engine.triton.step import step
 from eos.engine.triton.tiles import Scans, tiles_for
+from eos.record import Recurrence, Transition
 
 TARGETS = {
     "sm_80": GPUTarget("cuda", 80, 32),
@@ -93,10 +95,12 @@ CASES = {
     "elementwise value": ("none", "every"),
     "elementwise rate": ("rate", "none"),
 }
+#: Of decoding: every part that the kernel of one token may meet is in one of them.
+STEPS = ("step key", "step erase", "step rate")
 
 
 def compiled(target: str, name: str, size: int, dtype: torch.dtype) -> list[Compiled]:
-    """Every kernel of one record of :data:`CASES` with K = V = size, in the order of their launches, forward first."""
+    """Every kernel of one case with K = V = size, in the order of their launches, forward first."""
     found: list[Compiled] = []
     launch = JITFunction.run
 
@@ -108,6 +112,30 @@ def compiled(target: str, name: str, size: int, dtype: torch.dtype) -> list[Comp
     JITFunction.run = compile_only
     driver.set_active(_NoDevice(TARGETS[target]))
     torch.version.hip = "any" if target.startswith("gfx") else None
+    if name in STEPS:
+        step(_token(name, size, dtype))
+    else:
+        _run(target, name, size, dtype)
+    JITFunction.run = launch
+    return found
+
+
+def _token(name: str, size: int, dtype: torch.dtype) -> Recurrence:
+    tensor = torch.zeros(2, 1, 4, size, dtype=dtype)
+    turning = torch.zeros(2, 1, 4, size // 2)
+    transition = {
+        "step key": Transition(key=torch.zeros(2, 1, 4, size)),
+        "step erase": Transition(erase=(tensor, tensor), head=torch.zeros(2, 1, 4), phase=turning),
+        "step rate": Transition(
+            rate=torch.zeros(4, size, size), step=torch.zeros(2, 1, 4, 1, size), link="log_sigmoid"
+        ),
+    }[name]
+    reads = (tensor, tensor) if name == "step rate" else tensor
+    return Recurrence(input=tensor, expand=tensor, shrink=reads, transition=transition)
+
+
+def _run(target: str, name: str, size: int, dtype: torch.dtype) -> None:
+    """A pass forward and back of a record of :data:`CASES`."""
     batch, length, heads = 2, 256, 4
     over_key, over_value = CASES[name]
 
@@ -144,8 +172,6 @@ def compiled(target: str, name: str, size: int, dtype: torch.dtype) -> list[Comp
     algorithm = algorithms[name.split()[0]]
     algorithm.forward(x, memory)
     algorithm.backward(x, memory, (tensor,), memory)
-    JITFunction.run = launch
-    return found
 
 
 if __name__ == "__main__":

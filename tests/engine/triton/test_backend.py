@@ -26,6 +26,7 @@ ENTRIES = {
     "delta_solve",
     "elementwise_forward",
     "elementwise_backward",
+    "step_forward",
 }
 
 
@@ -35,7 +36,7 @@ def on_triton(record: eos.Recurrence) -> Outputs:
 
 
 def test_what_a_host_can_launch_is_a_forward_and_a_backward_an_algorithm() -> None:
-    """Apart from the launches before a pass over chunks."""
+    """Apart from the launches before a pass over chunks, and the step of decoding, which goes forward alone."""
     launched = set()
     for path in KERNELS.glob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):

@@ -8,7 +8,7 @@ from eos.engine.sequential import sequential
 from eos.engine.triton.kernels.chunked_backward import chunked_backward
 from eos.engine.triton.kernels.chunked_forward import chunked_forward
 from eos.engine.triton.kernels.chunked_scores import chunked_scores
-from tests.compare import Outputs, assert_close, outcome
+from tests.compare import Outputs, assert_close, outcome, relative_error
 from tests.engine.runners import reference, runnable
 from tests.engine.triton.flags import ERASING, EVERY, Flags, record
 from tests.records import CASES, build, cast
@@ -47,6 +47,18 @@ def test_flags_in_float32(flags: Flags) -> None:
 )
 def test_records_in_float32(name: str) -> None:
     near_float64(reference(name, 65)[0], torch.float32, FLOAT32_SHORT)
+
+
+@pytest.mark.parametrize("name", CASES)
+@torch.no_grad()
+def test_one_token_of_every_record(name: str) -> None:
+    narrow = cast(build(CASES[name], length=1), torch.float32, device="cuda")
+    y, memory = eos.step(narrow, backend="triton")
+    want, after = eos.step(narrow, backend="torch")
+    got = y if isinstance(y, tuple) else (y,)
+    for left, right in zip(got, want if isinstance(want, tuple) else (want,), strict=True):
+        assert relative_error(left, right) <= FLOAT32_SHORT
+    assert relative_error(memory.value, after.value) <= FLOAT32_SHORT
 
 
 @pytest.mark.parametrize(
