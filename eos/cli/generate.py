@@ -22,6 +22,7 @@ LONGEST_CHARACTER = 4
 @click.option("--top-k", type=int, help="Draw among the K most likely tokens, ≥ 1.")
 @click.option("--top-p", type=float, help="Draw among the fewest tokens with this probability in sum, 0 < p ≤ 1.")
 @click.option("--seed", default=0, show_default=True, help="Of the draws: the same seed writes the same.")
+@click.option("--capture/--no-capture", default=True, help="On a GPU: replay the steps as a CUDA graph.  [default: on]")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
 def command(
     run: Path,
@@ -31,6 +32,7 @@ def command(
     top_k: int | None,
     top_p: float | None,
     seed: int,
+    capture: bool,
     device: str,
 ) -> None:
     """Write on from PROMPT with the model of the folder RUN.
@@ -51,7 +53,16 @@ def command(
 
     trained = load_for_decoding(run, device=cast(Device, device))
     given = torch.tensor([trained.task.encode(prompt)], device=next(trained.model.parameters()).device)
-    drawn = stream(trained.model, given, tokens=tokens, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed)
+    drawn = stream(
+        trained.model,
+        given,
+        tokens=tokens,
+        temperature=temperature,
+        top_k=top_k,
+        top_p=top_p,
+        seed=seed,
+        capture=capture,
+    )
     click.echo(prompt, nl=False)
     times = [perf_counter()]
 
@@ -66,7 +77,7 @@ def command(
     if len(times) > 2:
         each = (times[-1] - times[1]) / (len(times) - 2)
         click.echo(
-            f"{len(times) - 1} tokens, {1000 * each:.2f} ms each; "
+            f"{len(times) - 1} tokens, {1000 * each:.2f} ms each ({1 / each:,.0f} tokens/s); "
             f"{1000 * (times[1] - times[0]):.0f} ms to read the prompt of {given.shape[1]} tokens",
             err=True,
         )

@@ -36,6 +36,10 @@ class EOSCache(AbstractCache):
             if self.memory.log_scale is not None:
                 yield self.memory.log_scale
 
+    @property
+    def constant(self) -> bool:
+        return self.memory is not None
+
 
 class EOSLayer(AbstractMixer):
     """A token mixer composed of Expand, Oscillation and Shrink stages.

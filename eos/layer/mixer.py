@@ -16,6 +16,11 @@ class AbstractCache(ABC):
         """Everything it holds."""
 
     @property
+    def constant(self) -> bool:
+        """Whether a token changes what its tensors hold and nothing else: not their sizes, nor a count of tokens."""
+        return False
+
+    @property
     def bytes(self) -> int:
         """How much memory it takes now."""
         return sum(tensor.numel() * tensor.element_size() for tensor in self.tensors())

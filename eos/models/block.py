@@ -1,6 +1,6 @@
 """A pre-norm block: a token mixer and a channel mixer, each on a residual branch."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -25,11 +25,16 @@ class BlockCache:
     mixer: AbstractCache
     shifted: Tensor | None
 
+    def tensors(self) -> Iterator[Tensor]:
+        """Everything it holds."""
+        yield from self.mixer.tensors()
+        if self.shifted is not None:
+            yield self.shifted
+
     @property
     def bytes(self) -> int:
         """How much memory it takes now."""
-        own = 0 if self.shifted is None else self.shifted.numel() * self.shifted.element_size()
-        return self.mixer.bytes + own
+        return sum(tensor.numel() * tensor.element_size() for tensor in self.tensors())
 
     def reorder(self, rows: Int[Tensor, " B"]) -> None:
         """Row b goes on from what row rows[b] has seen."""

@@ -7,6 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from eos.errors import DataError, RecipeError
+from eos.models.decoder import Decoder, cuda_graph
 from eos.models.language_model import LanguageModel
 
 
@@ -19,6 +20,7 @@ def stream(
     top_k: int | None = None,
     top_p: float | None = None,
     seed: int = 0,
+    capture: bool = True,
 ) -> Iterator[Int[Tensor, " B"]]:
     """Sample ``tokens`` tokens that continue the prompt, each yielded as soon as it is drawn.
 
@@ -29,6 +31,7 @@ def stream(
         top_k: draw among the k most likely tokens, k ≥ 1.
         top_p: draw among the fewest tokens whose probabilities sum to at least p, 0 < p ≤ 1.
         seed: of the generator that draws.
+        capture: on a GPU, run the steps of a model with a constant cache as a CUDA graph.
 
     Raises:
         DataError: an empty prompt.
@@ -44,7 +47,7 @@ def stream(
     ):
         if not right:
             raise RecipeError(f"{name} must be {allowed}, got {value}")
-    return _draw(model, prompt, tokens, temperature, top_k, top_p, seed)
+    return _draw(model, prompt, tokens, temperature, top_k, top_p, seed, capture)
 
 
 def generate(
@@ -56,9 +59,12 @@ def generate(
     top_k: int | None = None,
     top_p: float | None = None,
     seed: int = 0,
+    capture: bool = True,
 ) -> Int[Tensor, "B tokens"]:
     """The same tokens as :func:`stream`, all at once and without the prompt."""
-    drawn = stream(model, prompt, tokens=tokens, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed)
+    drawn = stream(
+        model, prompt, tokens=tokens, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed, capture=capture
+    )
     return torch.stack([*drawn], 1) if tokens else prompt[:, :0]
 
 
@@ -70,21 +76,21 @@ def _draw(
     top_k: int | None,
     top_p: float | None,
     seed: int,
+    capture: bool,
 ) -> Iterator[Tensor]:
     generator = torch.Generator(prompt.device).manual_seed(seed)
-    cache = model.cache(prompt.shape[0])
+    decoder = Decoder(model, prompt.shape[0], capture=cuda_graph if prompt.is_cuda and capture else None)
     given = prompt
     training = model.training
     model.eval()
     try:
         for _ in range(tokens):
-            with torch.no_grad():
-                logits = model(given, cache=cache)[:, -1].float()
-                if temperature == 0:
-                    token = logits.argmax(-1)
-                else:
-                    kept = _truncated(logits / temperature, top_k, top_p)
-                    token = torch.multinomial(kept.softmax(-1), 1, generator=generator)[:, 0]
+            logits = decoder(given)
+            if temperature == 0:
+                token = logits.argmax(-1)
+            else:
+                kept = _truncated(logits / temperature, top_k, top_p)
+                token = torch.multinomial(kept.softmax(-1), 1, generator=generator)[:, 0]
             given = token[:, None]
             yield token
     finally:

@@ -1,5 +1,6 @@
 """The causal language model."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from jaxtyping import Bool, Float, Int
@@ -21,10 +22,23 @@ class Cache:
     layers: tuple[BlockCache, ...]
     positions: AbstractCache | None = None
 
+    def tensors(self) -> Iterator[Tensor]:
+        """Everything it holds."""
+        for layer in self.layers:
+            yield from layer.tensors()
+        if self.positions is not None:
+            yield from self.positions.tensors()
+
+    @property
+    def constant(self) -> bool:
+        """Whether a token changes what its tensors hold, and nothing else: what can be captured once and replayed."""
+        mixers = [layer.mixer for layer in self.layers] + ([] if self.positions is None else [self.positions])
+        return all(mixer.constant for mixer in mixers)
+
     @property
     def bytes(self) -> int:
         """How much memory it takes now."""
-        return sum(layer.bytes for layer in self.layers) + (0 if self.positions is None else self.positions.bytes)
+        return sum(tensor.numel() * tensor.element_size() for tensor in self.tensors())
 
     def reorder(self, rows: Int[Tensor, " B"]) -> None:
         """Row b goes on from what row rows[b] has seen; as many rows as there are."""
