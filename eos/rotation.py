@@ -26,7 +26,7 @@ class _Rotation(torch.autograd.Function):
     @staticmethod
     def forward(x: Tensor, angle: Tensor, dim: int) -> Tensor:
         cos, sin = angle.cos(), angle.sin()
-        x = x.to(torch.result_type(x, cos))
+        x = x.to(torch.promote_types(x.dtype, cos.dtype))
         y: Tensor = (x.unflatten(dim, (2, -1)) * cos.unsqueeze(dim - 1)).flatten(dim - 1, dim)
         (first, second), (left, right) = x.chunk(2, dim), y.chunk(2, dim)
         left.addcmul_(second, sin, value=-1)

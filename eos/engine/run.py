@@ -51,7 +51,9 @@ def scan(
         RecordError: when a trace is asked of a record without log_gate.
     """
     if isinstance(record, Convolution):
-        plan(record, backend=backend, algorithm=algorithm)
+        # a plan of it has nothing to choose, and torch.compile cannot trace one
+        if not (torch.compiler.is_compiling() and (backend, algorithm) == ("auto", "auto")):
+            plan(record, backend=backend, algorithm=algorithm)
         with full_precision(record.input):
             return convolve(record), None
     if trace and record.transition.log_gate is None:
