@@ -12,7 +12,7 @@ class Check:
 
     Arguments:
         name: what was measured, with sizes.
-        value: the number.
+        value: the number, or None where it was not measured.
         bound: the limit, or None for a number that is only reported.
         unit: unit of both, or × for a ratio.
         side: whether the number must be at least or at most the bound.
@@ -20,7 +20,7 @@ class Check:
     """
 
     name: str
-    value: float
+    value: float | None
     bound: float | None = None
     unit: str = "×"
     side: Literal["at least", "at most"] = "at least"
@@ -28,8 +28,8 @@ class Check:
 
     @property
     def met(self) -> bool:
-        """Whether the bound is kept; a number that is only reported always is."""
-        if self.bound is None:
+        """Whether the bound is kept; a number that is only reported, or not measured, always is."""
+        if self.bound is None or self.value is None:
             return True
         return self.value >= self.bound if self.side == "at least" else self.value <= self.bound
 
@@ -44,6 +44,7 @@ SUITES = {
     "lengths": "training tokens a second at a fixed number of tokens a step, from T=256 to 32768",
     "models": "a training step of every recipe against what the cost model predicts",
     "decoding": "time and memory a token while 4,096 tokens are decoded, and decoded against parallel logits",
+    "scan": "the kernels on a GPU against their peers, predictions and floors; without one, the predictions",
 }
 
 

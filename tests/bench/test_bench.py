@@ -19,6 +19,7 @@ SMALL: dict[str, dict[str, object]] = {
     "lengths": {"TOKENS": 64, "LENGTHS": (16, 32), "CONVOLVED": (16, 32)},
     "models": {"TOKENS": 64, "LENGTH": 32},
     "decoding": {"TOKENS": 16, "QUARTER": 4},
+    "scan": {},
 }
 
 
@@ -43,7 +44,10 @@ def test_suite_measures_what_it_names(name: str, monkeypatch: pytest.MonkeyPatch
     _, checks = suites()[name]
     found = list(checks())
     assert len({check.name for check in found}) == len(found) > 0
-    assert all(math.isfinite(check.value) and check.value >= 0 for check in found)
+    if name == "scan":  # which measures on a GPU alone
+        assert all(check.value is None and "predicted" in check.detail for check in found)
+        return
+    assert all(check.value is not None and math.isfinite(check.value) and check.value >= 0 for check in found)
     assert any(check.bound is not None for check in found)
     if name == "decoding":
         assert {check.name.split(":")[0] for check in found} == {"retnet", "s4"}
