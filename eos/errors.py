@@ -16,6 +16,10 @@ class PlanError(EOSError, ValueError):
     """An algorithm or backend that was asked for and cannot run this record."""
 
 
+class TilesError(EOSError, ValueError):
+    """A table of tile sizes that cannot be used, or tiles that cannot be measured here."""
+
+
 class RecipeError(EOSError, ValueError):
     """A recipe or an override that names something unknown or holds a value out of range."""
 

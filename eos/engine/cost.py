@@ -4,7 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from eos.engine.structure import Structure
-from eos.engine.triton.tiles import Scans, tiles_of
+from eos.engine.triton.table import choose
+from eos.engine.triton.tiles import Scans
 
 #: What one operation costs: floating-point operations a second of a matrix product, bytes a second of an elementwise
 #: one, seconds to launch any. Only ratios matter for the choice. The floats that the torch algorithms move below are
@@ -46,9 +47,9 @@ def window(s: Structure, algorithm: str, backend: str) -> int:
     """Steps lowered and run at once."""
     if backend == "triton":
         stored = 2 * 4 * s.batch * s.heads * s.key * s.value * s.substeps
+        tiles = choose(s, algorithm).tiles
         # of every chunk; or of every step, where e, s or a decay of all K × V is made for it
-        each = Scans().backward if s.rate_alone else 1
-        each = chunk(s, algorithm, backend) if algorithm in ("chunked", "delta") else each
+        each = tiles.chunk if not isinstance(tiles, Scans) else tiles.backward if s.rate_alone else 1
         return min(s.length, max(SHORTEST_WINDOW, each * _power_of_two(KERNEL_WINDOW_BYTES // stored)))
     if algorithm == "elementwise":
         steps = ELEMENTWISE_WINDOW_BYTES // (4 * s.batch * s.heads * s.key * s.value)
@@ -67,7 +68,8 @@ def _power_of_two(x: int) -> int:
 def chunk(s: Structure, algorithm: str, backend: str) -> int:
     """Steps of a chunk, which an algorithm takes together; elementwise, 1 walks step by step."""
     if backend == "triton":
-        return Scans().forward if algorithm == "elementwise" else tiles_of(s).chunk
+        tiles = choose(s, algorithm).tiles
+        return tiles.forward if isinstance(tiles, Scans) else tiles.chunk
     if algorithm in ("chunked", "delta"):
         return SHORT_CHUNK if s.key + s.value <= SHORT_FEATURES else CHUNK
     if algorithm == "elementwise" and s.batch * s.heads * s.key * s.value <= SMALL_MEMORY:
@@ -173,10 +175,11 @@ def _cost_elementwise_kernel(s: Structure) -> Cost:
     """Of the Triton kernels: every entry of the memory is decayed and written at each step, in registers."""
     width = 2 if "16" in s.activations else 4
     entries = s.key * s.value
+    size = chunk(s, "elementwise", "triton")
     wide = entries * (len(s.per_channel) + (s.gate_over_both or s.phase_over_value))
-    floats = ((1 + s.reads) * (s.key + s.value) + wide) * width / 4 + 2 * entries / Scans().forward
+    floats = ((1 + s.reads) * (s.key + s.value) + wide) * width / 4 + 2 * entries / size
     # a scan of a chunk takes log₂ C turns of three operations, an exponential counts as ten
-    scanned = entries * (10 + 3 * (Scans().forward.bit_length() - 1) + 2 * s.reads)
+    scanned = entries * (10 + 3 * (size.bit_length() - 1) + 2 * s.reads)
     slower = SPEEDS["cuda"][0] / SCALAR_SPEED
     flops = _tokens(s) * scanned * slower
     return _cost(s, flops=flops, floats=_tokens(s) * floats + _lowered(s), launches=1)

@@ -42,10 +42,10 @@ def as_activations(ys: tuple[Tensor, ...], record: Recurrence) -> tuple[Tensor, 
 
 
 def _algorithm(chosen: Plan) -> AbstractAlgorithm:
-    if chosen.backend == "triton":
+    if chosen.tiles is not None:
         from eos.engine.triton import algorithm_of  # imports triton, which only a GPU needs
 
-        return algorithm_of(chosen.algorithm, chosen.structure)
+        return algorithm_of(chosen.algorithm, chosen.tiles.tiles)
     if chosen.algorithm == "chunked":
         return Chunked(size=chosen.chunk)
     return Delta(size=chosen.chunk) if chosen.algorithm == "delta" else Elementwise(size=chosen.chunk)

@@ -1,10 +1,11 @@
-"""How big a piece of a record a program takes: a shipped table, by architecture, widths and digits."""
+"""How big a piece of a record a program takes: what is shipped for each kind of record and architecture."""
 
 from dataclasses import dataclass, replace
+from itertools import product
 
 import torch
 
-from eos.engine.structure import Structure
+from eos.engine.triton.support import WIDEST
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,41 +46,88 @@ class Scans:
     value: int = 32
 
 
-#: By architecture, whether numbers have 16 bits, and the widest K or V that a row serves. Found by compiling, for
-#: registers and shared memory (docs/kernel.md has the figures); not yet timed on any of them.
-SHIPPED: dict[tuple[str, bool], dict[int, Tiles]] = {
-    ("sm_90", True): {64: Tiles(), 128: Tiles(value=32), 256: Tiles(value=16)},
-    ("sm_90", False): {64: Tiles(chunk=32, value=32), 128: Tiles(chunk=32, value=16), 256: Tiles(chunk=32, value=16)},
-    ("sm_80", True): {64: Tiles(value=32), 128: Tiles(value=32), 256: Tiles(chunk=32, value=16)},
-    ("sm_80", False): {64: Tiles(chunk=32, value=32), 128: Tiles(chunk=32, value=16), 256: Tiles(chunk=32, value=16)},
-    ("gfx942", True): {64: Tiles(value=32), 128: Tiles(value=32), 256: Tiles(chunk=32, value=16)},
-    ("gfx942", False): {64: Tiles(chunk=32, value=32), 128: Tiles(chunk=32, value=16), 256: Tiles(chunk=32, value=16)},
+Row = Tiles | Scans
+#: What each field may be in a table, and so what a search tries.
+SIZES: dict[str, tuple[int, ...]] = {
+    "chunk": (16, 32, 64),
+    "value": (16, 32, 64, 128),
+    "scores": (16, 32, 64),
+    "near": (16, 32, 64),
+    "far": (16, 32, 64, 128),
+    "forward_warps": (4, 8),
+    "scores_warps": (4, 8),
+    "backward_warps": (4, 8),
+    "stages": (1, 2, 3),
+    "forward": (8, 16, 32, 64),
+    "backward": (8, 16, 32),
 }
+#: Sizes of K and V that rows tell apart, up to each; the narrowest is what a tensor core takes at least.
+BUCKETS = (16, 32, 64, 128, WIDEST)
 
 
-def tiles_for(architecture: str, widest: int, dtype: torch.dtype, algorithm: str = "chunked") -> Tiles:
-    """The row of the table that serves a record.
+@dataclass(frozen=True, kw_only=True)
+class Served:
+    """Which records a row serves; their length is no part of it.
 
     Arguments:
+        algorithm: chunked, delta or elementwise.
+        key, value: the least of :data:`BUCKETS` that K and V fit into; above all of them, the widest.
+        bits: of an activation, 16 or 32.
         architecture: as :func:`architecture_of` names it.
-        widest: the greater of K and V.
-        dtype: of the activations.
-        algorithm: chunked or delta.
     """
-    rows = SHIPPED[architecture, dtype.itemsize == 2]
-    tiles = next(tiles for most, tiles in rows.items() if widest <= most)
+
+    algorithm: str
+    key: int
+    value: int
+    bits: int
+    architecture: str
+
+    @classmethod
+    def of(cls, algorithm: str, *, key: int, value: int, dtype: torch.dtype, architecture: str) -> "Served":
+        """For records of these sizes, whose activations have this dtype."""
+        k, v = (next((most for most in BUCKETS if size <= most), WIDEST) for size in (key, value))
+        bits = 16 if dtype.itemsize == 2 else 32
+        return cls(algorithm=algorithm, key=k, value=v, bits=bits, architecture=architecture)
+
+    def __str__(self) -> str:
+        return f"{self.algorithm} K={self.key} V={self.value} {self.bits} bits"
+
+
+_OLDER = {64: Tiles(value=32), 128: Tiles(value=32), 256: Tiles(chunk=32, value=16)}
+_FLOAT32 = {64: Tiles(chunk=32, value=32), 128: Tiles(chunk=32, value=16), 256: Tiles(chunk=32, value=16)}
+#: Of chunked records, by architecture, bits, and the widest K or V that a row serves. Found by compiling, for registers
+#: and shared memory (docs/kernel.md has the figures); not yet timed on any of them.
+_CHUNKED: dict[tuple[str, int], dict[int, Tiles]] = {
+    ("sm_90", 16): {64: Tiles(), 128: Tiles(value=32), 256: Tiles(value=16)},
+    ("sm_90", 32): _FLOAT32,
+    ("sm_80", 16): _OLDER,
+    ("sm_80", 32): _FLOAT32,
+    ("gfx942", 16): _OLDER,
+    ("gfx942", 32): _FLOAT32,
+}
+ARCHITECTURES = tuple(dict.fromkeys(architecture for architecture, _ in _CHUNKED))
+
+
+def _shipped(algorithm: str, tiles: Tiles) -> Row:
+    """The row of an algorithm where chunked records have these tiles."""
+    if algorithm == "elementwise":
+        return Scans()
     # a second write and a row more take the registers of a wider tile, and the shared memory of a chunk loaded ahead
     return replace(tiles, near=16, stages=1) if algorithm == "delta" else tiles
 
 
-def tiles_of(s: Structure, algorithm: str = "chunked") -> Tiles:
-    """The tiles of a record on this machine's GPU."""
-    dtype = getattr(torch, s.activations.removeprefix("torch."))
-    return tiles_for(architecture_of(s.device), max(s.key, s.value), dtype, algorithm)
+#: The row of every kind of record.
+SHIPPED: dict[Served, Row] = {
+    Served(algorithm=algorithm, key=key, value=value, bits=bits, architecture=architecture): _shipped(
+        algorithm, next(tiles for widest, tiles in rows.items() if max(key, value) <= widest)
+    )
+    for (architecture, bits), rows in _CHUNKED.items()
+    for algorithm, key, value in product(("chunked", "delta", "elementwise"), BUCKETS, BUCKETS)
+}
 
 
 def architecture_of(device: str) -> str:
-    """The row of the table for this machine's GPU; without one, of the newest that is listed."""
+    """The architecture in the table for this machine's GPU; without one, the newest that is listed."""
     if torch.version.hip is not None:
         return "gfx942"
     older = device == "cuda" and torch.cuda.is_available() and torch.cuda.get_device_capability() < (9, 0)

@@ -19,11 +19,9 @@ from triton.runtime import driver
 from triton.runtime.jit import JITFunction
 
 from eos.engine.lower import Lowered
-from eos.engine.triton.chunked import TritonChunked
-from eos.engine.triton.delta import TritonDelta
-from eos.engine.triton.elementwise import TritonElementwise
+from eos.engine.triton import algorithm_of
 from eos.engine.triton.step import step
-from eos.engine.triton.tiles import Scans, tiles_for
+from eos.engine.triton.tiles import SHIPPED, Served
 from eos.record import Recurrence, Transition
 
 TARGETS = {
@@ -163,13 +161,8 @@ def _run(target: str, name: str, size: int, dtype: torch.dtype) -> None:
         rate=rate,
     )
     memory = torch.zeros(batch, heads, size, size)
-    tiles = tiles_for(target, size, dtype)
-    algorithms = {
-        "chunked": TritonChunked(tiles),
-        "delta": TritonDelta(tiles_for(target, size, dtype, "delta")),
-        "elementwise": TritonElementwise(Scans()),
-    }
-    algorithm = algorithms[name.split()[0]]
+    served = Served.of(name.split()[0], key=size, value=size, dtype=dtype, architecture=target)
+    algorithm = algorithm_of(served.algorithm, SHIPPED[served])
     algorithm.forward(x, memory)
     algorithm.backward(x, memory, (tensor,), memory)
 
