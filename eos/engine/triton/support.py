@@ -38,6 +38,14 @@ def refuse_step(record: Recurrence) -> str | None:
     return None
 
 
+def misfit(error: Exception) -> bool:
+    """Whether an error says that a kernel's tiles do not compile, or ask for more than this GPU has."""
+    from triton.errors import TritonError
+
+    # what fails inside the compiler has no class of its own
+    return isinstance(error, TritonError | torch.OutOfMemoryError) or "PassManager" in str(error)
+
+
 def _interpreted() -> bool:
     """Whether Triton interprets its kernels, as the tests do on a machine without a GPU."""
     from triton import knobs
