@@ -1,7 +1,7 @@
 """What running a record takes: the analytic cost model behind every plan, and the sizes of windows and chunks."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from eos.engine.structure import Structure
 from eos.engine.triton.table import choose
@@ -24,6 +24,9 @@ SMALL_MEMORY = 1 << 12
 ELEMENTWISE_WINDOW_BYTES = 1 << 22
 #: Bytes of chunk memories that a window of the Triton kernels may store.
 KERNEL_WINDOW_BYTES = 1 << 31
+#: Programs that a GPU has room for, seconds that one takes for a chunk (estimated, not measured: docs/kernel.md), and
+#: how many chunks a segment has at least, so that what is made between segments stays small.
+PROGRAMS, CHUNK_SECONDS, SEGMENT_CHUNKS = 256, 1.7e-6, 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,18 +148,47 @@ def _windows(s: Structure, algorithm: str) -> float:
     return max(1.0, s.length / window(s, algorithm, "torch"))
 
 
+def segments(s: Structure, algorithm: str, backend: str) -> int:
+    """How many segments T is cut into, where heads and tiles of V alone do not fill a GPU."""
+    if (algorithm, backend) != ("chunked", "triton"):
+        return 1
+    return min(_segment_counts(s), key=lambda count: _segmented(s, count).seconds)
+
+
+def _segment_counts(s: Structure) -> list[int]:
+    """Powers of two that leave programs without work, and segments long enough; 1 first."""
+    tiles = choose(s, "chunked").tiles
+    assert not isinstance(tiles, Scans)
+    programs = s.batch * s.heads * -(-s.value // min(tiles.value, s.value))
+    chunks = s.length * s.substeps // tiles.chunk
+    counts = [1]
+    while programs * counts[-1] < PROGRAMS and chunks >= 2 * counts[-1] * SEGMENT_CHUNKS:
+        counts.append(2 * counts[-1])
+    return counts
+
+
 def _cost_chunked_kernel(s: Structure) -> Cost:
-    """Of the Triton kernels: what is read and written once, and what a launch of its own makes of decays first."""
+    return _segmented(s, segments(s, "chunked", "triton"))
+
+
+def _segmented(s: Structure, count: int) -> Cost:
+    """Of the Triton kernels: what is read and written once, and what a launch of its own makes of decays first; the
+    chunks of a segment follow one another. Several segments read what is written twice.
+    """
     width = 2 if "16" in s.activations else 4
     size = chunk(s, "chunked", "triton")
-    floats = (1 + s.reads) * (s.key + s.value) * width / 4
-    flops = 2 * size * (s.key + s.value) * s.reads + 2 * s.key * s.value * (1 + s.reads)
+    floats = (1 + s.reads + (count > 1)) * (s.key + s.value) * width / 4
+    flops = 2 * size * (s.key + s.value) * s.reads + 2 * s.key * s.value * (1 + s.reads + (count > 1))
     for varies, entries in ((s.decay_over_key, s.key), ("value" in s.parts, s.value)):
         if varies:  # decays, scores and what comes decayed, written and read again
             levels = size.bit_length() - 1
             floats += entries + 2 * (size * s.reads + (1 + s.reads) * entries) * width / 4
             flops += 2 * size * entries * (2 * (levels + 2) + levels * s.reads)
-    return _cost(s, flops=_tokens(s) * flops, floats=_tokens(s) * floats + _lowered(s), launches=3)
+    launches = 3 if count == 1 else 6 + 2 * count
+    cost = _cost(s, flops=_tokens(s) * flops, floats=_tokens(s) * floats + _lowered(s), launches=launches)
+    sweeps = 1 if count == 1 else 1.5  # the first reads nothing
+    following = sweeps * CHUNK_SECONDS * s.length * s.substeps / size / count
+    return replace(cost, seconds=max(cost.seconds, following))
 
 
 def _cost_delta_kernel(s: Structure) -> Cost:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
-from eos.engine.cost import COSTS, Cost, chunk, window
+from eos.engine.cost import COSTS, Cost, chunk, segments, window
 from eos.engine.structure import Structure, structure_of
 from eos.engine.triton.support import refuse as refuse_triton
 from eos.engine.triton.table import Chosen, choose
@@ -21,6 +21,7 @@ class Plan:
         algorithm, backend: what was chosen.
         window: steps lowered and run at once.
         chunk: steps of a chunk inside a window, which are taken together; 1 where each is taken by itself.
+        segments: how many pieces of a window run at once; 1 but where a GPU would have programs without work.
         tiles: what programs of the Triton kernels take, and the table it comes from; None on torch.
         cost: the estimate for the forward pass.
         state_bytes: bytes of the memory m that decoding carries, without a normaliser.
@@ -32,6 +33,7 @@ class Plan:
     backend: str
     window: int
     chunk: int
+    segments: int
     tiles: Chosen | None
     cost: Cost
     state_bytes: int
@@ -46,6 +48,7 @@ class Plan:
         head = f"{self.algorithm} on {self.backend} ({s.device}, {s.dtype.removeprefix('torch.')})"
         sizes = f"B={s.batch} T≤{s.length} H={s.heads} K={s.key} V={s.value}, parts: {', '.join(sorted(s.parts))}"
         steps = f"window {self.window} steps, chunk {self.chunk}, memory {self.state_bytes} bytes"
+        steps += "" if self.segments == 1 else f", {self.segments} segments at once"
         steps += "" if self.tiles is None else f", tiles: {self.tiles.table}"
         width = max(len(name) for name, _ in self.reasons)
         return "\n".join([head, sizes, steps, *(f"  {name:<{width}}  {why}" for name, why in self.reasons)])
@@ -96,6 +99,7 @@ def plan_structure(structure: Structure, *, backend: str = "auto", algorithm: st
         backend=on,
         window=window(structure, chosen, on),
         chunk=chunk(structure, chosen, on),
+        segments=segments(structure, chosen, on),
         tiles=choose(structure, chosen) if on == "triton" else None,
         cost=costs[chosen, on],
         state_bytes=_state_bytes(structure),

@@ -45,7 +45,7 @@ def _algorithm(chosen: Plan) -> AbstractAlgorithm:
     if chosen.tiles is not None:
         from eos.engine.triton import algorithm_of  # imports triton, which only a GPU needs
 
-        return algorithm_of(chosen.algorithm, chosen.tiles.tiles)
+        return algorithm_of(chosen.algorithm, chosen.tiles.tiles, chosen.segments)
     if chosen.algorithm == "chunked":
         return Chunked(size=chosen.chunk)
     return Delta(size=chosen.chunk) if chosen.algorithm == "delta" else Elementwise(size=chosen.chunk)

@@ -1,11 +1,11 @@
-"""Launches the chunked kernels: :class:`TritonChunked` is to a GPU what eos.engine.chunked.Chunked is elsewhere."""
+"""Launches the chunked kernels on one window."""
 
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from eos.engine.algorithm import AbstractAlgorithm, Gradients
+from eos.engine.algorithm import Gradients
 from eos.engine.lower import Lowered
 from eos.engine.triton.kernels.chunked_backward import chunked_backward
 from eos.engine.triton.kernels.chunked_forward import chunked_forward
@@ -14,22 +14,6 @@ from eos.engine.triton.kernels.intervals import VECTORS
 from eos.engine.triton.masks import masks
 from eos.engine.triton.role import Arithmetic, Place, arithmetic, heads_in_a_row, place
 from eos.engine.triton.tiles import Tiles
-
-
-@dataclass(frozen=True)
-class TritonChunked(AbstractAlgorithm):
-    """Chunks on tensor cores: scores of a chunk where K (or V) decays entry by entry, then memories, then gradients."""
-
-    tiles: Tiles
-    takes_activations = True
-
-    def forward(self, x: Lowered, memory: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
-        return Launch(x, self.tiles).forward(memory)
-
-    def backward(
-        self, x: Lowered, memory: Tensor, dys: tuple[Tensor, ...], dmemory: Tensor
-    ) -> tuple[Gradients, Tensor]:
-        return Launch(x, self.tiles).backward(memory, dys, dmemory)
 
 
 @dataclass(frozen=True)
@@ -71,10 +55,13 @@ class Erased:
 
 
 class Launch:
-    """One window: e [B,S,H,K], i [B,S,H,V], every s, and the decays, as the kernels want them."""
+    """One window: e [B,S,H,K], i [B,S,H,V], every s, and the decays, as the kernels want them.
 
-    def __init__(self, x: Lowered, tiles: Tiles) -> None:
-        self.x, self.tiles = x, tiles
+    With ``segments`` n > 1 so many rows of the batch follow each other in time, [B n,S,…], and memories are [B,H,K,V].
+    """
+
+    def __init__(self, x: Lowered, tiles: Tiles, segments: int = 1) -> None:
+        self.x, self.tiles, self.segments = x, tiles, segments
         self.batch, self.steps, self.heads, self.value = x.input.shape
         self.key = x.expand.shape[-1]
         self.count = -(-self.steps // tiles.chunk)
@@ -89,8 +76,10 @@ class Launch:
         reads = len(self.x.reads)
         out = self.new(self.x.input, reads * self.heads, self.value)
         k, v = self._key(), self._value(out)
-        after, _ = self.carry(memory, k, v, self.decayed(k, reads), self.decayed(v, 0), reads=reads)
-        return out.unflatten(2, (reads, self.heads)).unbind(2), after
+        ks, vs = self.decayed(k, reads), self.decayed(v, 0)
+        before = self._starts(memory, k, v, ks, vs, reverse=False)
+        after, _ = self.carry(before, k, v, ks, vs, reads=reads)
+        return out.unflatten(2, (reads, self.heads)).unbind(2), self._ends(after, reverse=False)
 
     def backward(self, memory: Tensor, dys: tuple[Tensor, ...], dmemory: Tensor) -> tuple[Gradients, Tensor]:
         x, reads = self.x, len(self.x.reads)
@@ -99,8 +88,10 @@ class Launch:
         dy = heads_in_a_row(tuple(d.to(x.input.dtype) for d in dys))
         k, v = self._key(), self._value(dy)
         ks, vs = self.decayed(k, reads), self.decayed(v, reads)
-        _, memories = self.carry(memory, k, v, ks, vs, store=True)
-        dbefore, adjoints = self.carry(dmemory, k, v, ks, vs, store=True, reverse=True)
+        before = self._starts(memory, k, v, ks, vs, reverse=False)
+        _, memories = self.carry(before, k, v, ks, vs, store=True)
+        dafter = self._starts(dmemory, k, v, ks, vs, reverse=True)
+        dbefore, adjoints = self.carry(dafter, k, v, ks, vs, store=True, reverse=True)
         dreads, dexpand, dkey = self.gradients(k, v, ks, vs, memories, adjoints, rows=True, decay=over_key)
         _, dinput, dvalue = self.gradients(v, k, vs, ks, memories, adjoints, rows=False, decay=over_value)
         assert dreads is not None
@@ -112,8 +103,36 @@ class Launch:
                 over_key=None if dkey is None else dkey.sum_to_size(_shape(x.over_key)),
                 over_value=None if dvalue is None else dvalue.sum_to_size(_shape(x.over_value)),
             ),
-            dbefore,
+            self._ends(dbefore, reverse=True),
         )
+
+    def _starts(self, memory: Tensor, k: Side, v: Side, ks: "Decayed", vs: "Decayed", *, reverse: bool) -> Tensor:
+        """The memory before every segment, from that before the first; in reverse its gradient after every segment.
+
+        A first sweep runs every segment from an empty memory, all at once; what a segment makes of the memory before
+        it is decays alone.
+        """
+        if self.segments == 1:
+            return memory
+        written, _ = self.carry(memory.new_zeros(self.batch, *memory.shape[1:]), k, v, ks, vs, reverse=reverse)
+        kept, written = (x.unflatten(0, (-1, self.segments)) for x in (self._kept(k, v, ks, vs), written))
+        found, order = [memory], range(self.segments)
+        for segment in reversed(order[1:]) if reverse else order[:-1]:
+            found.append(kept[:, segment] * found[-1] + written[:, segment])
+        return torch.stack(found[::-1] if reverse else found, 1).flatten(0, 1)
+
+    def _ends(self, memories: Tensor, *, reverse: bool) -> Tensor:
+        """That of the last segment in the direction of a sweep."""
+        last: Tensor = memories.unflatten(0, (-1, self.segments))[:, 0 if reverse else -1]
+        return last
+
+    def _kept(self, k: Side, v: Side, ks: "Decayed", vs: "Decayed") -> Tensor:
+        """What decays and resets leave of a memory over all chunks of a row, [B n, H, K|1, V|1]."""
+        kept = torch.ones(self.batch, self.heads, 1, 1, device=self.reads.device)
+        for side, decayed, shape in ((k, ks, (-1, 1)), (v, vs, (1, -1))):
+            if side.kind:
+                kept = kept * decayed.totals.prod(1).reshape(self.batch, self.heads, *shape)
+        return kept
 
     def _key(self) -> Side:
         over_key = self.x.over_key

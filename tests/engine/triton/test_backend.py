@@ -70,6 +70,16 @@ def test_on_a_gpu_a_plan_takes_the_kernels_where_there_are_some(name: str) -> No
     assert plan.backend == ("triton" if served and plan.algorithm != "fft" else "torch"), str(plan)
 
 
+@pytest.mark.parametrize(("batch", "length", "count"), [(1, 16384, 4), (2, 16384, 2), (8, 8192, 1), (1, 256, 1)])
+def test_time_is_cut_where_heads_do_not_fill_a_gpu(batch: int, length: int, count: int) -> None:
+    """16 heads of K = V = 128 are 64 programs a row of the batch."""
+    narrow = cast(record(Flags(key="one"), length=2, key=128, value=128), torch.bfloat16)
+    structure = replace(structure_of(narrow), device="cuda", batch=batch, length=length, heads=16)
+    plan = plan_structure(structure)
+    assert plan.segments == count, str(plan)
+    assert (f"{count} segments at once" in str(plan)) == (count > 1)
+
+
 def test_what_is_too_wide_for_a_tile_is_refused_or_planned_otherwise() -> None:
     wide = cast(record(Flags(key="one"), length=2, key=300, value=3), torch.float32)
     with pytest.raises(PlanError, match="a tile holds at most 256 entries of K or V, got K = 300"):

@@ -1,12 +1,13 @@
 """The chunked kernels, interpreted, against the sequential form in float64: outputs, memory and every gradient."""
 
+from dataclasses import replace
 from functools import partial
 
 import pytest
 import torch
 
 from eos.engine.sequential import sequential
-from eos.engine.triton.chunked import TritonChunked
+from eos.engine.triton.segments import TritonChunked
 from eos.engine.triton.tiles import Tiles
 from tests.compare import assert_close, outcome
 from tests.engine.runners import reference, runnable, windows
@@ -29,6 +30,20 @@ def check(flags: Flags, algorithm: TritonChunked, **sizes: int) -> None:
 @pytest.mark.parametrize("flags", FEW, ids=str)
 def test_pairs_of_flags_equal_the_sequential_form(flags: Flags) -> None:
     check(flags, SMALL, length=21, key=5, value=18)
+
+
+@pytest.mark.one_in(3)
+@pytest.mark.parametrize("flags", FEW, ids=str)
+def test_segments_equal_the_sequential_form(flags: Flags) -> None:
+    """Two segments of two chunks each, and a rest after them."""
+    check(flags, replace(SMALL, segments=2), length=37, key=5, value=18)
+
+
+@pytest.mark.parametrize("name", ["constant head", "constant key value", "key over all heads", "key shared over k"])
+def test_segments_of_what_is_shared(name: str) -> None:
+    exact, want = reference(name, 37)
+    got = outcome(cast(exact, torch.float32), windows(replace(SMALL, segments=2), 1 << 20), rounded=torch.float32)
+    assert_close(got, want, FLOAT32_SHORT)
 
 
 @pytest.mark.slow

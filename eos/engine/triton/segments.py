@@ -1,0 +1,131 @@
+"""Runs the chunked kernels, with T cut into segments where heads and tiles of V alone do not fill a GPU."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from eos.engine.algorithm import AbstractAlgorithm, Gradients
+from eos.engine.lower import Lowered
+from eos.engine.triton.chunked import Launch
+from eos.engine.triton.tiles import Tiles
+
+
+@dataclass(frozen=True)
+class TritonChunked(AbstractAlgorithm):
+    """Chunks on tensor cores: scores of a chunk where K (or V) decays entry by entry, then memories, then gradients.
+
+    Segments are rows of the batch to the kernels. They run twice: first all from an empty memory, for what each
+    writes; then each from the memory that those before it leave. What is left of T runs after them.
+
+    Arguments:
+        segments: how many T is cut into, ≥ 1; fewer where a segment would have no chunk.
+    """
+
+    tiles: Tiles
+    segments: int = 1
+    takes_activations = True
+
+    def forward(self, x: Lowered, memory: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
+        count, length = self._cut(x)
+        if count == 1:
+            return Launch(x, self.tiles).forward(memory)
+        steps = count * length
+        ys, memory = Launch(_folded(_part(x, 0, steps), count), self.tiles, count).forward(memory)
+        ys = tuple(_unfolded(y, count) for y in ys)
+        if steps == x.input.shape[1]:
+            return ys, memory
+        rest, memory = Launch(_part(x, steps, None), self.tiles).forward(memory)
+        return tuple(torch.cat(pair, 1) for pair in zip(ys, rest, strict=True)), memory
+
+    def backward(
+        self, x: Lowered, memory: Tensor, dys: tuple[Tensor, ...], dmemory: Tensor
+    ) -> tuple[Gradients, Tensor]:
+        count, length = self._cut(x)
+        if count == 1:
+            return Launch(x, self.tiles).backward(memory, dys, dmemory)
+        steps, later = count * length, None
+        first = Launch(_folded(_part(x, 0, steps), count), self.tiles, count)
+        if steps < x.input.shape[1]:
+            _, between = first.forward(memory)
+            rest = Launch(_part(x, steps, None), self.tiles)
+            later, dmemory = rest.backward(between, tuple(dy[:, steps:] for dy in dys), dmemory)
+        folded = tuple(_fold(dy[:, :steps], count) for dy in dys)
+        gradients, dbefore = first.backward(memory, folded, dmemory)
+        return _gathered(gradients, later, x, count), dbefore
+
+    def _cut(self, x: Lowered) -> tuple[int, int]:
+        """How many segments, and their steps: whole chunks."""
+        length = x.input.shape[1] // self.segments // self.tiles.chunk * self.tiles.chunk
+        return (self.segments, length) if length else (1, x.input.shape[1])
+
+
+def _over_time(x: Lowered, change: Callable[[Tensor], Tensor]) -> Lowered:
+    """The same window with every tensor of it changed; what takes a gradient still does."""
+
+    def changed(tensor: Tensor | None) -> Tensor | None:
+        return None if tensor is None else change(tensor.detach()).requires_grad_(tensor.requires_grad)
+
+    i, e, *reads = (change(tensor.detach()) for tensor in (x.input, x.expand, *x.reads))
+    return replace(
+        x,
+        input=i,
+        expand=e,
+        reads=tuple(reads),
+        over_key=changed(x.over_key),
+        over_value=changed(x.over_value),
+        reset=None if x.reset is None else change(x.reset),
+    )
+
+
+def _part(x: Lowered, start: int, stop: int | None) -> Lowered:
+    return _over_time(x, lambda tensor: tensor if tensor.shape[1] == 1 else tensor[:, start:stop])
+
+
+def _folded(x: Lowered, count: int) -> Lowered:
+    """[B, n L, …] as [B n, L, …]; what is shared over batch and time stays as it is."""
+    batch = x.input.shape[0]
+
+    def fold(tensor: Tensor) -> Tensor:
+        if tensor.shape[:2] == (1, 1):
+            return tensor
+        if tensor.shape[1] == 1:
+            return tensor.repeat_interleave(count, 0)
+        return _fold(tensor.expand(batch, *tensor.shape[1:]), count)
+
+    return _over_time(x, fold)
+
+
+def _fold(tensor: Tensor, count: int) -> Tensor:
+    folded: Tensor = tensor.unflatten(1, (count, -1)).flatten(0, 1)
+    return folded
+
+
+def _unfolded(tensor: Tensor, count: int) -> Tensor:
+    whole: Tensor = tensor.unflatten(0, (-1, count)).flatten(1, 2)
+    return whole
+
+
+def _gathered(first: Gradients, later: Gradients | None, x: Lowered, count: int) -> Gradients:
+    """The gradients of a window from those of its segments and of what is left after them."""
+
+    def whole(gradient: Tensor | None, rest: Tensor | None, like: Tensor | None) -> Tensor | None:
+        if gradient is None or like is None:
+            return None
+        if like.shape[:2] == (1, 1):
+            return gradient if rest is None else gradient + rest
+        gradient = _unfolded(gradient, count)
+        gradient = gradient.sum_to_size(len(like), min(like.shape[1], gradient.shape[1]), *like.shape[2:])
+        if rest is None:
+            return gradient
+        return torch.cat([gradient, rest], 1) if like.shape[1] > 1 else gradient + rest
+
+    others = Gradients(input=None, expand=None, reads=(None,) * len(x.reads)) if later is None else later
+    return Gradients(
+        input=whole(first.input, others.input, x.input),
+        expand=whole(first.expand, others.expand, x.expand),
+        reads=tuple(whole(d, rest, s) for d, rest, s in zip(first.reads, others.reads, x.reads, strict=True)),
+        over_key=whole(first.over_key, others.over_key, x.over_key),
+        over_value=whole(first.over_value, others.over_value, x.over_value),
+    )
