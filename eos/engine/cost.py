@@ -196,8 +196,8 @@ def _cost_delta_kernel(s: Structure) -> Cost:
     width = 2 if "16" in s.activations else 4
     size = chunk(s, "delta", "triton")
     levels, rows = size.bit_length() - 1, 1 + s.reads
-    floats = (3 + 2 * rows) * (2 * s.key + s.value) * width / 4 + 4 * size * rows + s.key
-    scores = 2 * (2 * size * s.key) * (2 * (levels + 2) + levels * rows)
+    floats = (3 + 2 * rows) * (2 * s.key + s.value) * width / 4 + 4 * size * rows + s.key * s.decay_over_key
+    scores = 2 * (2 * size * s.key) * (2 * (levels + 2) + levels * rows if s.decay_over_key else rows)
     solved = 4 * size * size * levels + 2 * size * (s.key + 2 * s.value)
     flops = scores + solved + 2 * size * 2 * s.value * s.reads + 2 * s.key * s.value * (3 + s.reads)
     return _cost(s, flops=_tokens(s) * flops, floats=_tokens(s) * floats + _lowered(s), launches=4)

@@ -30,7 +30,10 @@ class Side:
 
 @dataclass(frozen=True)
 class Decayed:
-    """What :func:`chunked_scores` makes of a side: as the memory between chunks sees it, and inside chunks."""
+    """What :func:`chunked_scores` makes of a side: as the memory between chunks sees it, and inside chunks.
+
+    ``kind`` is that of the side to who meets it: 2, whatever the decay is, where scores are made and all comes decayed.
+    """
 
     rows: Place
     columns: Place
@@ -38,6 +41,7 @@ class Decayed:
     last_scores: Tensor
     intervals: Tensor
     totals: Tensor
+    kind: int
 
 
 @dataclass(frozen=True)
@@ -100,8 +104,8 @@ class Launch:
                 input=dinput,
                 expand=dexpand,
                 reads=dreads.unflatten(2, (reads, self.heads)).unbind(2),
-                over_key=None if dkey is None else dkey.sum_to_size(_shape(x.over_key)),
-                over_value=None if dvalue is None else dvalue.sum_to_size(_shape(x.over_value)),
+                over_key=None if dkey is None else self.summed(dkey, x.over_key),
+                over_value=None if dvalue is None else self.summed(dvalue, x.over_value),
             ),
             self._ends(dbefore, reverse=True),
         )
@@ -146,6 +150,12 @@ class Launch:
     def new(self, like: Tensor, heads: int, size: int, dtype: torch.dtype | None = None) -> Tensor:
         return like.new_empty(self.batch, self.steps, heads, size, dtype=dtype)
 
+    def summed(self, gradient: Tensor, decay: Tensor | None) -> Tensor:
+        """The gradient of a log-decay [B,T,H,X], or [B,T,tiles·H,1] by tiles, in its shape."""
+        assert decay is not None
+        whole: Tensor = gradient.unflatten(2, (-1, self.heads)).sum(2)
+        return whole.sum_to_size(decay.shape)
+
     def programs(self) -> int:
         return self.batch * self.heads
 
@@ -155,12 +165,13 @@ class Launch:
         scores = last_scores = intervals = totals = columns
         rows_out, columns_out = side.rows, side.columns
         if side.kind == 0:
-            return Decayed(side.rows, side.columns, scores, last_scores, intervals, totals)
+            return Decayed(side.rows, side.columns, scores, last_scores, intervals, totals, 0)
         chunks = (self.programs(), self.count)
+        met = 2 if self.erase else side.kind
         if side.kind == 1:
             intervals = columns.new_empty(*chunks, VECTORS.value, size, dtype=torch.float32)
             totals = columns.new_empty(*chunks, dtype=torch.float32)
-        else:
+        if met == 2:
             scores = columns.new_empty(reads, *chunks, size, size)
             if self.erase:
                 last_scores = columns.new_empty(*chunks, size, size, dtype=torch.float32)
@@ -195,9 +206,9 @@ class Launch:
             ERASE=self.erase,
             RESET=self.x.reset is not None,
             **self.arithmetic.options(),
-            num_warps=self.tiles.scores_warps if side.kind == 2 else 1,
+            num_warps=self.tiles.scores_warps if met == 2 else 1,
         )
-        return Decayed(rows_out, columns_out, scores, last_scores, intervals, totals)
+        return Decayed(rows_out, columns_out, scores, last_scores, intervals, totals, met)
 
     def carry(
         self,
@@ -264,8 +275,8 @@ class Launch:
             BV=tile,
             READS=reads,
             WRITES=len(self.x.reads) if reverse else 1,
-            KEY=k.kind,
-            VALUE=v.kind,
+            KEY=decayed_key.kind,
+            VALUE=decayed_value.kind,
             BEFORE=self.x.before,
             ERASE=self.erase,
             RESET=self.x.reset is not None,
@@ -320,7 +331,7 @@ class Launch:
             self.masks,
             decayed.scores,
             decayed_near.intervals,
-            decayed_near.totals,
+            decayed_near.totals if decayed_near.kind == near.kind else decayed_near.totals[..., 0].contiguous(),
             decayed.intervals,
             decayed.totals,
             memories,
@@ -344,7 +355,7 @@ class Launch:
             BZ=far_tile,
             READS=reads,
             NEAR=near.kind,
-            FAR=far.kind,
+            FAR=decayed.kind,
             BEFORE=self.x.before,
             ERASE=self.erase,
             ADD=added is not None,
@@ -355,18 +366,16 @@ class Launch:
             **self.arithmetic.options(),
             num_warps=t.backward_warps,
         )
-        if decay and near.kind == 1:
-            ddecay = ddecay.unflatten(2, (tiles, self.heads)).sum(2)
         return drows if rows else None, dcolumns, ddecay if decay else None
 
 
-def side_of(rows: Tensor, columns: Tensor, decay: Tensor | None, *, stride: int, every: bool = False) -> Side:
-    """What stands on one axis, ``stride`` apart in the memory; ``every``: one decay is taken to be of every entry."""
+def side_of(rows: Tensor, columns: Tensor, decay: Tensor | None, *, stride: int) -> Side:
+    """What stands on one axis, ``stride`` apart in the memory."""
     return Side(
         rows=place(rows),
         columns=place(columns),
         decay=place(columns if decay is None else decay),
-        kind=0 if decay is None else 1 if decay.shape[-1] == 1 and not every else 2,
+        kind=0 if decay is None else 1 if decay.shape[-1] == 1 else 2,
         size=columns.shape[-1],
         stride=stride,
     )
@@ -375,8 +384,3 @@ def side_of(rows: Tensor, columns: Tensor, decay: Tensor | None, *, stride: int,
 def power_of_two(size: int) -> int:
     """The smallest power of two that is not below ``size``, and what a tensor core takes at least."""
     return max(16, 1 << (size - 1).bit_length())
-
-
-def _shape(x: Tensor | None) -> torch.Size:
-    assert x is not None
-    return x.shape

@@ -2,8 +2,7 @@
 
 With w_t = b_tᵀ m_{t-1} the erase is a write a_t w_tᵀ beside e_t i_tᵀ. In the adjoint it is a read b_t beside the
 others, whose output has the gradient ω_t = λ_tᵀ a_t. So the chunked kernels run it, with two columns and one row more;
-what is new is solving for w and ω inside every chunk (eos.engine.triton.kernels.delta_solve). A decay is taken to be of
-every entry of K, whatever it is shared over.
+what is new is solving for w and ω inside every chunk (eos.engine.triton.kernels.delta_solve).
 """
 
 from dataclasses import dataclass
@@ -45,7 +44,7 @@ class _Delta:
         rows = heads_in_a_row((*x.reads, b))
         over_key = torch.zeros(1, 1, 1, 1, device=a.device) if x.over_key is None else x.over_key
         self.write, self.second = (
-            side_of(rows, columns, over_key, stride=self.launch.value, every=True) for columns in (x.expand, a)
+            side_of(rows, columns, over_key, stride=self.launch.value) for columns in (x.expand, a)
         )
         self.writes = self.launch.decayed(self.write, self.reads + 1)
         self.seconds = self.launch.decayed(self.second, self.reads + 1)
@@ -101,7 +100,7 @@ class _Delta:
                 input=dinput,
                 expand=dexpand,
                 reads=tuple(dreads),
-                over_key=None if dkey is None or x.over_key is None else dkey.sum_to_size(x.over_key.shape),
+                over_key=None if dkey is None else self.launch.summed(dkey, x.over_key),
                 erase=(derase, db),
             ),
             dbefore,

@@ -90,6 +90,7 @@ CASES = {
     "chunked every": ("every", "none"),
     "chunked both": ("every", "every"),
     "delta": ("every", "none"),
+    "delta one": ("one", "none"),
     "elementwise value": ("none", "every"),
     "elementwise rate": ("rate", "none"),
 }
@@ -152,7 +153,7 @@ def _run(target: str, name: str, size: int, dtype: torch.dtype) -> None:
         over_key=decay(over_key),
         over_value=decay(over_value),
         over_both=None,
-        erase=(tensor, tensor) if name == "delta" else None,
+        erase=(tensor, tensor) if name.startswith("delta") else None,
         reset=None,
         before=False,
         turn=None,

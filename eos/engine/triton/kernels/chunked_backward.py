@@ -18,6 +18,7 @@ from eos.engine.triton.kernels.intervals import (
     VECTORS,
     document,
     early,
+    erasing,
     exact_sum,
     exp,
     levels,
@@ -164,8 +165,8 @@ def chunked_backward(
                 memory = tl.load(memories + place + zx, mask=inside, other=0.0)
                 drow += product(far.to(DOT), memory.to(DOT), PRECISION)
         if NEAR == 1:
-            a = a * load_pairs(near_table, C, BEFORE, RESET, False)
-            at = at * load_pairs(near_table, C, BEFORE, RESET, True)
+            a = a * load_pairs(near_table, C, BEFORE, RESET, False, erasing(BEFORE, ERASE, read, READS))
+            at = at * load_pairs(near_table, C, BEFORE, RESET, True, erasing(BEFORE, ERASE, read, READS))
         if FAR == 1:
             a = a * load_pairs(far_table, C, BEFORE, RESET, False)
             at = at * load_pairs(far_table, C, BEFORE, RESET, True)
@@ -183,7 +184,7 @@ def chunked_backward(
             dcolumn += product(at.to(DOT), row.to(DOT), PRECISION)
         if ROWS or DECAY:
             if NEAR == 1:
-                drow = drow * load_right(near_table, C)[:, None]
+                drow = drow * load_right(near_table, C, erasing(BEFORE, ERASE, read, READS))[:, None]
             elif NEAR == 2:
                 right = summed_decay(load_mask(table, levels(C), C), first, second)
                 drow = drow * opened(right, reset, b, n, T, C, RESET)
@@ -237,6 +238,8 @@ def chunked_backward(
             later, seen_later = c[None, :] >= c[:, None], c[None, :] - BEFORE >= c[:, None]
             gained, lost, end = tl.sum(passed, 1), tl.sum(written, 1), tl.sum(ends, 0)
             d = tl.where(seen_later, gained[None, :], 0.0) - tl.where(later, lost[None, :], 0.0)
+            if ERASE:
+                d += tl.where(c[None, :] > c[:, None], tl.sum(passed_early, 1)[None, :], 0.0)
             if RESET:
                 d = tl.sum(tl.where(same, d, 0.0), 1) + tl.where(closes, end, 0.0)
                 d = tl.where(load_reset(reset, b, n, T, C) > 0, 0.0, d)
@@ -245,4 +248,6 @@ def chunked_backward(
             raw = tl.load(where(decay, decay_batch, b, h, n, C) + c * decay.time, mask=c < rest, other=0.0)
             d = tl.where(raw.to(tl.float32) < FLOOR, 0.0, d)
             at = where(ddecay, ddecay_batch, b, tile * H + h, n, C)
+            if ADD:
+                d += tl.load(at + c * ddecay.time, mask=c < rest, other=0.0)
             tl.store(at + c * ddecay.time, d.to(ddecay.pointer.dtype.element_ty), mask=c < rest)

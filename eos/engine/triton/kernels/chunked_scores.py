@@ -18,9 +18,13 @@ from eos.engine.triton.kernels.intervals import (
     VECTORS,
     document,
     early,
+    erasing,
     exp,
     levels,
+    load_left,
     load_mask,
+    load_pairs,
+    load_right,
     masks_of,
     meeting,
     pieces,
@@ -65,9 +69,9 @@ def chunked_scores(
 
     KIND 1: the table ``intervals`` [B·H, N, 7, C] of :func:`store_intervals`, and the decays of whole chunks,
     ``totals`` [B·H, N]. KIND 2: scores Σ_x row_rx D_rjx column_jx [READS, B·H, N, C, C]; rows decayed from the chunk's
-    start and columns to its end, in the shapes of rows and columns; ``totals`` [B·H, N, X]. With ERASE the last rows
-    read before their step, whatever the others do, and have their scores in ``last_scores`` [B·H, N, C, C], in float32,
-    besides.
+    start and columns to its end, in the shapes of rows and columns; ``totals`` [B·H, N, X]. With ERASE both make all of
+    this, and the last rows read before their step, whatever the others do, and have their scores in ``last_scores``
+    [B·H, N, C, C], in float32, besides.
     """
     chunks = (T + C - 1) // C
     heads = tl.num_programs(0) // chunks
@@ -76,11 +80,38 @@ def chunked_scores(
     b, h = head // H, head % H
     rest = T - n * C
     c = tl.arange(0, C)
+    square = c[:, None] * C + c[None, :]
+    place = head * chunks + n
     if KIND == 1:
+        table = intervals + place * (VECTORS * C)
         g = load_head_decay(where(decay, decay_batch, b, h, n, C), decay, rest, C)
         begins = load_reset(reset, b, n, T, C) if RESET else tl.zeros([C], tl.int32)
-        place = head * chunks + n
-        tl.store(totals + place, store_intervals(intervals + place * (VECTORS * C), g, begins, C, BEFORE))
+        whole = store_intervals(table, g, begins, C, BEFORE)
+        if not ERASE:
+            tl.store(totals + place, whole)
+        else:
+            tl.debug_barrier()  # the table is read by other threads than wrote it
+            left = load_left(table, C)[:, None]
+            for start in tl.range(0, X, BX, num_stages=1):
+                x = start + tl.arange(0, BX)
+                column = load(where(columns, columns_batch, b, h, n, C), columns, rest, x, X, C).to(tl.float32)
+                at = where(decayed_columns, decayed_columns_batch, b, h, n, C)
+                store(at, decayed_columns, column * left, rest, x, X, C)
+                tl.store(totals + place * X + x, tl.zeros([BX], tl.float32) + whole, mask=x < X)
+            for read in tl.static_range(READS):
+                right = load_right(table, C, erasing(BEFORE, ERASE, read, READS))[:, None]
+                pairs = tl.zeros([C, C], tl.float32)
+                for start in tl.range(0, X, BX, num_stages=1):
+                    x = start + tl.arange(0, BX)
+                    row = load(where(rows, rows_batch, b, read * H + h, n, C), rows, rest, x, X, C)
+                    column = load(where(columns, columns_batch, b, h, n, C), columns, rest, x, X, C)
+                    at = where(decayed_rows, decayed_rows_batch, b, read * H + h, n, C)
+                    store(at, decayed_rows, row.to(tl.float32) * right, rest, x, X, C)
+                    pairs += product(row.to(DOT), tl.trans(column.to(DOT)), PRECISION)
+                pairs = pairs * load_pairs(table, C, BEFORE, RESET, False, erasing(BEFORE, ERASE, read, READS))
+                tl.store(scores + (read * heads * chunks + place) * (C * C) + square, pairs.to(scores.dtype.element_ty))
+                if read == READS - 1:
+                    tl.store(last_scores + place * (C * C) + square, pairs)
     else:
         for start in tl.range(0, X, BX, num_stages=1):
             x = start + tl.arange(0, BX)
@@ -93,7 +124,7 @@ def chunked_scores(
                 where(decayed_columns, decayed_columns_batch, b, h, n, C), decayed_columns, column * left, rest, x, X, C
             )
             total = unbroken(exp(tl.sum(g, 0)), reset, b, n, T, C, RESET)
-            tl.store(totals + (head * chunks + n) * X + x, total, mask=x < X)
+            tl.store(totals + place * X + x, total, mask=x < X)
         for read in tl.static_range(READS):
             table = masks_of(masks, read, READS, ERASE, C)
             pairs = tl.zeros([C, C], tl.float32)
@@ -116,7 +147,6 @@ def chunked_scores(
                     pairs += tl.where(meeting(level, C), met, 0.0)
             if RESET:
                 pairs = tl.where(document(load_reset(reset, b, n, T, C), C)[1], pairs, 0.0)
-            square = scores + ((read * heads + head) * chunks + n) * (C * C)
-            tl.store(square + c[:, None] * C + c[None, :], pairs.to(scores.dtype.element_ty))
+            tl.store(scores + (read * heads * chunks + place) * (C * C) + square, pairs.to(scores.dtype.element_ty))
             if ERASE and read == READS - 1:
-                tl.store(last_scores + (head * chunks + n) * (C * C) + c[:, None] * C + c[None, :], pairs)
+                tl.store(last_scores + place * (C * C) + square, pairs)

@@ -95,6 +95,12 @@ def early(BEFORE, ERASE, read, READS):
     return BEFORE or (ERASE and read == READS - 1)
 
 
+@triton.constexpr_function
+def erasing(BEFORE, ERASE, read, READS):
+    """Whether a read is that of an erase, in a record whose other reads see the memory after their step."""
+    return ERASE and read == READS - 1 and not BEFORE
+
+
 @triton.jit
 def masks_of(masks, read: tl.constexpr, READS: tl.constexpr, ERASE: tl.constexpr, C: tl.constexpr):
     """The table for rows that read as the record's reads do; or the one after it, for those of an erase, the last."""
@@ -132,11 +138,12 @@ def store_intervals(table, log_decay, reset, C: tl.constexpr, BEFORE: tl.constex
     whole = tl.sum(step, 0)
     number = tl.cumsum(reset, 0)
     last = tl.max(number, 0)
-    seen_coarse, ends_coarse = tl.floor(seen * 1024.0) * (1.0 / 1024.0), tl.floor(ends * 1024.0) * (1.0 / 1024.0)
-    tl.store(table + c, seen_coarse.to(tl.float32))
-    tl.store(table + C + c, (seen - seen_coarse).to(tl.float32))
-    tl.store(table + 2 * C + c, ends_coarse.to(tl.float32))
-    tl.store(table + 3 * C + c, (ends - ends_coarse).to(tl.float32))
+    seen_coarse, seen_rest = split(seen)
+    ends_coarse, ends_rest = split(ends)
+    tl.store(table + c, seen_coarse)
+    tl.store(table + C + c, seen_rest)
+    tl.store(table + 2 * C + c, ends_coarse)
+    tl.store(table + 3 * C + c, ends_rest)
     tl.store(table + 4 * C + c, tl.where(number == 0, exp(seen.to(tl.float32)), 0.0))
     tl.store(table + 5 * C + c, tl.where(number == last, exp((whole - ends).to(tl.float32)), 0.0))
     tl.store(table + 6 * C + c, number.to(tl.float32))
@@ -144,29 +151,65 @@ def store_intervals(table, log_decay, reset, C: tl.constexpr, BEFORE: tl.constex
 
 
 @triton.jit
-def load_pairs(table, C: tl.constexpr, BEFORE: tl.constexpr, RESET: tl.constexpr, TRANSPOSED: tl.constexpr):
-    """The decays of all intervals of a chunk [C, C] from that table, zero where there is none; or their transpose."""
+def split(total):
+    """A float64 sum as a multiple of 2⁻¹⁰, whose differences float32 holds exactly, and a rest."""
+    coarse = tl.floor(total * 1024.0) * (1.0 / 1024.0)
+    return coarse.to(tl.float32), (total - coarse).to(tl.float32)
+
+
+@triton.jit
+def load_pairs(
+    table,
+    C: tl.constexpr,
+    BEFORE: tl.constexpr,
+    RESET: tl.constexpr,
+    TRANSPOSED: tl.constexpr,
+    ERASE: tl.constexpr = False,
+):
+    """The decays of all intervals of a chunk [C, C] from that table, zero where there is none; or their transpose.
+
+    ERASE: of rows that see the memory before their step, in a table of rows that see it after.
+    """
     c = tl.arange(0, C)
-    row, row_rest = tl.load(table + c), tl.load(table + C + c)
+    row, row_rest = load_seen(table, C, ERASE)
     column, column_rest = tl.load(table + 2 * C + c), tl.load(table + 3 * C + c)
+    early: tl.constexpr = BEFORE or ERASE
     number = c
     if RESET:
         number = tl.load(table + 6 * C + c)
     if TRANSPOSED:
         pairs = (row[None, :] - column[:, None]) + (row_rest[None, :] - column_rest[:, None])
-        meets = c[None, :] - BEFORE >= c[:, None]
+        meets = c[None, :] - early >= c[:, None]
     else:
         pairs = (row[:, None] - column[None, :]) + (row_rest[:, None] - column_rest[None, :])
-        meets = c[:, None] - BEFORE >= c[None, :]
+        meets = c[:, None] - early >= c[None, :]
     if RESET:
         meets = meets & (number[:, None] == number[None, :])
     return exp(tl.where(meets, pairs, float("-inf")))
 
 
 @triton.jit
-def load_right(table, C: tl.constexpr):
-    """The decay from the chunk's start to what every row sees [C]."""
-    return tl.load(table + 4 * C + tl.arange(0, C))
+def load_seen(table, C: tl.constexpr, ERASE: tl.constexpr):
+    """The sums from the chunk's start to what every row sees [C], coarse and rest; with ERASE to the step before it."""
+    c = tl.arange(0, C)
+    if ERASE:
+        coarse = tl.load(table + 2 * C + c - 1, mask=c > 0, other=0.0)
+        rest = tl.load(table + 3 * C + c - 1, mask=c > 0, other=0.0)
+    else:
+        coarse, rest = tl.load(table + c), tl.load(table + C + c)
+    return coarse, rest
+
+
+@triton.jit
+def load_right(table, C: tl.constexpr, ERASE: tl.constexpr = False):
+    """The decay from the chunk's start to what every row sees [C]; ERASE as in :func:`load_pairs`."""
+    c = tl.arange(0, C)
+    if ERASE:
+        coarse, rest = load_seen(table, C, True)
+        right = tl.where(tl.load(table + 6 * C + c) == 0.0, exp(coarse + rest), 0.0)
+    else:
+        right = tl.load(table + 4 * C + c)
+    return right
 
 
 @triton.jit
