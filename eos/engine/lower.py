@@ -108,6 +108,7 @@ def lower(
     turn = None
     angle = phase(transition, dtype)
     if angle is not None:
+        angle = angle[..., 0] if angle.dim() == 5 and angle.shape[4] == 1 else angle
         after = _cumulated(_scatter(angle, n, length), steps)
         before = torch.cat([torch.zeros_like(after[:, :1]), after[:, :-1]], 1)
         e = _turned(e, -after)
@@ -194,7 +195,8 @@ def _ones(window: Recurrence, dtype: torch.dtype) -> Tensor:
 
 
 def _per_head(x: Tensor, heads: int, key: int) -> Tensor:
-    """[1|B,1|S,1|H,K] (or [1|B,1|S,1|H,K,V] with V as given), repeating groups; what is shared stays so."""
+    """[1|B,1|S,1|H,K], or [1|B,1|S,1|H,K,V] where it has a V of its own, repeating groups; what is shared stays so."""
+    x = x[..., 0] if x.dim() == 5 and x.shape[4] == 1 else x
     x = x if x.shape[2] in (1, heads) else x.repeat_interleave(heads // x.shape[2], 2)
     return x.expand(-1, -1, -1, key, *x.shape[4:])
 

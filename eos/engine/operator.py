@@ -2,7 +2,7 @@
 
 An operator takes a flat list of tensors and a string, so a record goes in as the tensors of :func:`eos.record.parts`
 and a description of the rest. Inside, it is planned and run as ever. The gradient is an operator too: it builds the
-graph of the scan again from the memories that were kept, without running forward, and differentiates that.
+graph of the scan again, from the memories that were kept between windows where there are some, and differentiates it.
 
 Without torch.compile a scan goes its own shorter way, which saves the operator's bookkeeping on every call.
 """
@@ -40,7 +40,7 @@ def _scan(tensors: Sequence[Tensor], description: str, backend: str, algorithm: 
     kept = [torch.stack([memory.value for memory in memories])]
     if record.transition.log_gate is not None:
         kept.append(torch.stack([memory.log_scale for memory in memories if memory.log_scale is not None]))
-    return [x.contiguous() for x in (*out, *kept)]
+    return _own([*out, *kept], given=tensors)
 
 
 @_scan.register_fake
@@ -49,11 +49,7 @@ def _(tensors: Sequence[Tensor], description: str, backend: str, algorithm: str,
     sizes, like = record.sizes, record.expand
     batch, length, heads, key, value = (sizes[axis] for axis in "BTHKV")
     dtype = state_dtype(record)
-    windows: Any
-    if all(isinstance(size, int) for size in sizes.values()):
-        windows = plan(record, backend=backend, algorithm=algorithm).windows(length)
-    else:  # of sizes yet unknown
-        windows = torch.library.get_ctx().new_dynamic_size()
+    windows = plan(record, backend=backend, algorithm=algorithm).windows(length)
     out = [like.new_empty(batch, length, heads, value, dtype=output_dtype(record)) for _ in record.reads]
     out.append(like.new_empty(batch, heads, key, value, dtype=dtype))
     kept = [like.new_empty(windows, batch, heads, key, value, dtype=dtype)]
@@ -113,9 +109,7 @@ def _scan_backward(
         wanted = [leaf for leaf in leaves if leaf.requires_grad]
         ys, dys = [y for y, _ in pairs], [dy for _, dy in pairs]
         found = torch.autograd.grad(ys, wanted, dys, allow_unused=True, materialize_grads=True)
-    given = {gradient.untyped_storage().data_ptr() for gradient in dys}
-    # an operator returns tensors of its own
-    return [d.clone() if d.untyped_storage().data_ptr() in given else d.contiguous() for d in found]
+    return _own(found, given=(*tensors, *kept, *dys))
 
 
 @_scan_backward.register_fake
@@ -128,6 +122,17 @@ def _refuse(*_: Any) -> Any:
 
 
 _scan_backward.register_autograd(_refuse)
+
+
+def _own(found: Sequence[Tensor], *, given: Sequence[Tensor]) -> list[Tensor]:
+    """The same in memory of their own, row by row: an operator returns nothing that shares any."""
+    seen = {x.untyped_storage().data_ptr() for x in given}
+    own = []
+    for x in found:
+        kept = x.clone(memory_format=torch.contiguous_format) if x.untyped_storage().data_ptr() in seen else x
+        own.append(kept.contiguous())
+        seen.add(own[-1].untyped_storage().data_ptr())
+    return own
 
 
 def _outputs(
@@ -154,7 +159,7 @@ def _assembled(tensors: Sequence[Tensor], description: str) -> Recurrence:
             held.setdefault(name, {})[int(index[:-1])] = tensor
         else:
             held[name] = tensor
-    terms = len(held["step"]) if isinstance(held.get("step"), dict) else 0
+    terms = len(held["step"]) if isinstance(held.get("step"), dict) else 1
     for name, found in held.items():
         if isinstance(found, dict):
             count = terms if name in ("rate", "phase_rate") else len(found)

@@ -41,7 +41,8 @@ class Plan:
 
     def windows(self, length: int) -> int:
         """How many windows ``length`` steps are."""
-        return 1 if self.algorithm in ("sequential", "fft") else -(-length // self.window)
+        whole = self.algorithm in ("sequential", "fft") or self.window >= self.structure.length
+        return 1 if whole else -(-length // self.window)
 
     def __str__(self) -> str:
         s = self.structure

@@ -98,7 +98,7 @@ def step(record: Recurrence, *, backend: str = "auto") -> tuple[Reads, Memory]:
 
 
 def _steps_by_kernel(record: Recurrence, backend: str) -> bool:
-    if backend == "torch" or (backend == "auto" and not record.expand.is_cuda):
+    if backend == "torch" or (backend == "auto" and (torch.compiler.is_compiling() or not record.expand.is_cuda)):
         return False
     why = refuse_step(record)
     if why is not None and backend == "triton":

@@ -103,11 +103,11 @@ def structure_of(record: Recurrence | Convolution) -> Structure:
         decay_over_key |= name in ("key", "log_gate") and tensor.shape[3] > 1
     sizes = record.sizes
     return Structure(
-        batch=sizes["B"],
+        batch=int(sizes["B"]),
         length=_bucket(sizes["T"]),
-        heads=sizes["H"],
-        key=sizes["K"],
-        value=sizes["V"],
+        heads=int(sizes["H"]),
+        key=int(sizes["K"]),
+        value=int(sizes["V"]),
         parts=frozenset(names),
         varying=frozenset(varying),
         per_channel=frozenset(per_channel),
@@ -128,8 +128,12 @@ def _normaliser(record: Recurrence) -> int:
     gate, key = record.transition.log_gate, record.transition.key
     if gate is None:
         return 0
-    return max(gate.shape[-1], 1 if key is None else key.shape[-1])
+    return int(max(gate.shape[-1], 1 if key is None else key.shape[-1]))
 
 
 def _bucket(length: int) -> int:
-    return 1 << (length - 1).bit_length()
+    """By comparisons: under torch.compile a length is a symbol, of which they are all that is then known."""
+    bucket = 1
+    while bucket < length:
+        bucket *= 2
+    return bucket

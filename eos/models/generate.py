@@ -1,13 +1,14 @@
 """Sampling from a language model, one token at a time in constant memory."""
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from eos.errors import DataError, RecipeError
-from eos.models.decoder import Decoder, cuda_graph
+from eos.models.decoding import Decoding, cuda_graph
 from eos.models.language_model import LanguageModel
 
 
@@ -79,13 +80,14 @@ def _draw(
     capture: bool,
 ) -> Iterator[Tensor]:
     generator = torch.Generator(prompt.device).manual_seed(seed)
-    decoder = Decoder(model, prompt.shape[0], capture=cuda_graph if prompt.is_cuda and capture else None)
+    decoding = Decoding(model, prompt.shape[0], capture=cuda_graph if prompt.is_cuda and capture else None)
     given = prompt
     training = model.training
     model.eval()
     try:
         for _ in range(tokens):
-            logits = decoder(given)
+            with torch.cuda.device(prompt.device) if prompt.is_cuda else nullcontext():
+                logits = decoding(given)
             if temperature == 0:
                 token = logits.argmax(-1)
             else:

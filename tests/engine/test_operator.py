@@ -3,6 +3,9 @@
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -13,28 +16,64 @@ from torch import Tensor
 import eos
 from eos import registry
 from eos.engine.operator import operands, scan_as_operator
+from eos.engine.plan import plan_structure
 from eos.errors import RecordError
-from eos.record import Recurrence
+from eos.record import Recurrence, Transition
 from tests.compare import leaves
+from tests.engine.runners import runnable
 from tests.records import CASES, build
 
 pytestmark = pytest.mark.usefixtures("untyped")
+#: The module, whose name eos.engine has for its function.
+planning = import_module("eos.engine.plan")
 #: Records whose operators torch itself checks: a plain one, several reads, a normaliser, an erase, an impulse response.
 CHECKED = ("key", "three reads", "log_gate max", "erase reads groups", "invariant key value")
 
 
+@pytest.fixture
+def short_windows(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Windows of eight steps."""
+    plan_structure.cache_clear()
+    monkeypatch.setattr(planning, "window", lambda *_: 8)
+    yield
+    plan_structure.cache_clear()
+
+
 @pytest.mark.parametrize("name", CASES)
-def test_the_operator_gives_the_same_numbers(name: str) -> None:
-    """Outputs and gradients bit for bit, over several windows."""
-    record = build(CASES[name], length=300)
+def test_the_operator_gives_the_same_numbers(name: str, short_windows: None) -> None:
+    """Outputs and gradients bit for bit, over several windows, by every algorithm."""
+    record = build(CASES[name], length=21)
     trace = record.transition.log_gate is not None
-    direct = eos.scan(record, trace=True) if trace else (*eos.scan(record), None)
-    ys = direct[0] if isinstance(record.shrink, tuple) else direct[:1]
-    want = (ys, *direct[1:])
-    got = scan_as_operator(record, backend="auto", algorithm="auto", trace=trace)
-    compared = [_gradients(record, *outputs) for outputs in (want, got)]
-    for left, right in zip(*compared, strict=True):
-        torch.testing.assert_close(right, left, rtol=0, atol=0)
+    for algorithm in runnable(record):
+        direct = (*eos.scan(record, algorithm=algorithm, trace=trace), None)
+        ys = direct[0] if isinstance(record.shrink, tuple) else direct[:1]
+        want = (ys, *direct[1:3])
+        got = scan_as_operator(record, backend="auto", algorithm=algorithm, trace=trace)
+        compared = [_gradients(record, *outputs) for outputs in (want, got)]
+        for left, right in zip(*compared, strict=True):
+            torch.testing.assert_close(right, left, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("algorithm", ["chunked", "sequential"])
+def test_gradients_that_are_one_tensor_are_handed_out_apart(algorithm: str) -> None:
+    """Of a sum of two decays autograd gives both the same."""
+    drawn = [torch.randn(2, 5, 3, 4).requires_grad_() for _ in range(3)]
+    decays = [(-torch.rand(2, 5, 3, *more)).requires_grad_() for more in ((), (1,))]
+    transition = Transition(head=decays[0], key=decays[1])
+    record = Recurrence(input=drawn[0], expand=drawn[1], shrink=drawn[2], transition=transition)
+    (y,), _, _ = scan_as_operator(record, backend="auto", algorithm=algorithm, trace=False)
+    head, key = torch.autograd.grad(y.square().sum(), decays)
+    torch.testing.assert_close(head, key[..., 0], rtol=0, atol=0)
+    assert head.untyped_storage().data_ptr() != key.untyped_storage().data_ptr()
+
+
+def test_a_term_alone_in_a_tuple_is_taken() -> None:
+    record = build(CASES["rate"], length=3)
+    rate, step = record.transition.rate, record.transition.step
+    assert isinstance(rate, Tensor)
+    held = replace(record, transition=Transition(rate=(rate,), step=step))
+    (y,), _, _ = scan_as_operator(held, backend="auto", algorithm="auto", trace=False)
+    torch.testing.assert_close(y, eos.scan(held)[0], rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("name", CHECKED)
@@ -47,9 +86,9 @@ def test_torch_accepts_the_operator(name: str) -> None:
 
 @pytest.mark.parametrize("mode", ["plain", "autocast"])
 def test_a_compiled_model_is_one_graph_and_the_same(mode: str) -> None:
-    """At several lengths: compiled once for the first, and once for all others."""
-    done = _compiled("gla", mode, 9, 20, 300) if mode == "plain" else _compiled("gla", mode, 9)
-    assert done["graphs"] == (2 if mode == "plain" else 1)
+    """At several lengths: compiled for the first, and then once for all up to the same power of two."""
+    done = _compiled("gla", mode, 9, 20, 30, 300) if mode == "plain" else _compiled("gla", mode, 9)
+    assert done["graphs"] == (3 if mode == "plain" else 1)
     assert done["logits"] == done["gradients"] == 0
 
 

@@ -4,28 +4,30 @@ import torch
 from torch import Tensor
 
 from eos.engine.lower import lower
-from eos.engine.state import memory_before, output_dtype, state_dtype
+from eos.engine.state import memory_before, output_dtype
 from eos.engine.triton.kernels.step_forward import step_forward
-from eos.engine.triton.role import batch_stride, entries, rate_entries
+from eos.engine.triton.role import batch_stride, entries, heads_in_a_row, rate_entries
 from eos.record import Memory, Recurrence
 
 #: Entries of the memory that a program holds, and columns of them.
-ENTRIES, NARROWEST, WIDEST = 4096, 16, 128
+ENTRIES, NARROWEST, WIDEST = 4096, 8, 128
 
 
 def step(record: Recurrence) -> tuple[tuple[Tensor, ...], Memory]:
     """One token, without gradients: the reads [B,1,H,V] in the dtype of the activations, and the memory after it."""
     dtype, n = output_dtype(record), record.substeps
     before = memory_before(record)
-    x = lower(record, before.log_scale, state_dtype(record), activations=dtype)
+    # what was gated or turned keeps its digits; a decay's floor is the kernel's
+    x = lower(record, before.log_scale, torch.float32, activations=torch.float32)
     batch, steps, heads, value = x.input.shape
     key, count = x.expand.shape[3], len(x.reads)
     memory = before.value.contiguous()
     after = torch.empty_like(memory)
-    outputs = x.input.new_empty(batch, steps, count * heads, value)
+    outputs = x.input.new_empty(batch, steps, count * heads, value, dtype=dtype)
     read_v = any(s.dim() == 5 for s in x.reads)
-    reads = [s if s.dim() == 5 or not read_v else s[..., None].expand(*s.shape, value) for s in x.reads]
-    s = reads[0] if count == 1 else torch.cat(reads, 2)
+    s = heads_in_a_row(
+        tuple(s if s.dim() == 5 or not read_v else s[..., None].expand(*s.shape, value) for s in x.reads)
+    )
     over_key, over_value, over_both, angle = (
         x.input if t is None else t
         for t in (x.over_key, x.over_value, x.over_both, None if x.turn is None else x.turn[:, None])

@@ -31,6 +31,8 @@ def refuse_step(record: Recurrence) -> str | None:
         return f"the record is on {record.expand.device.type} and the kernels run on a GPU"
     if state_dtype(record) == torch.float64:
         return "the kernels keep a float32 memory"
+    if torch.compiler.is_compiling():
+        return "torch.compile does not trace its launch; call eos.step uncompiled"
     if record.sizes["K"] > WIDEST_STEP:
         return f"a program holds at most {WIDEST_STEP} entries of K, got K = {record.sizes['K']}"
     if torch.is_grad_enabled() and any(tensor.requires_grad for _, _, tensor in parts(record)):

@@ -94,7 +94,7 @@ CASES = {
     "elementwise value": ("none", "every"),
     "elementwise rate": ("rate", "none"),
 }
-#: Of decoding: every part that the kernel of one token may meet is in one of them.
+#: Of decoding: a plain record, and two of those that take the most registers.
 STEPS = ("step key", "step erase", "step rate")
 
 

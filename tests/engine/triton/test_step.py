@@ -9,7 +9,7 @@ from eos.errors import PlanError
 from eos.record import Memory, Recurrence
 from tests.compare import relative_error
 from tests.records import CASES, build, cast, cut
-from tests.tolerances import FLOAT32_SHORT
+from tests.tolerances import BFLOAT16, FLOAT32_SHORT
 
 LENGTH = 4
 
@@ -51,12 +51,30 @@ def test_several_tiles_of_values() -> None:
     _close(memory.value, after.value)
 
 
+@pytest.mark.parametrize("name", ["gate key", "phase key", "erase head", "log_gate max"])
 @torch.no_grad()
-def test_activations_keep_their_dtype_and_the_memory_its_digits() -> None:
-    record = cast(build(CASES["key"], length=1), torch.bfloat16)
-    y, memory = eos.step(record, backend="triton")
-    assert y.dtype == torch.bfloat16
-    assert memory.value.dtype == torch.float32
+def test_narrow_activations_are_widened_before_they_are_gated_or_turned(name: str) -> None:
+    """The memory keeps float32's digits, whatever the activations have."""
+    record = cast(build(CASES[name], length=1), torch.bfloat16)
+    (y, memory), (want, after) = (eos.step(record, backend=backend) for backend in ("triton", "torch"))
+    for left, right in zip(*(ys if isinstance(ys, tuple) else (ys,) for ys in (y, want)), strict=True):
+        assert left.dtype == torch.bfloat16
+        assert relative_error(left, right) <= BFLOAT16
+    _close(memory.value, after.value)
+
+
+@torch.no_grad()
+def test_reads_that_share_their_values() -> None:
+    """Of one read per channel, of one whose axis V has one entry, and of both."""
+    generator = torch.Generator().manual_seed(0)
+    wide, narrow, plain = (torch.randn(1, 1, 2, 3, *more, generator=generator) for more in ((7,), (1,), ()))
+    for reads in ((wide, narrow), (plain, narrow), (narrow, narrow)):
+        record = Recurrence(
+            expand=plain, input=torch.randn(1, 1, 2, 7, generator=generator), shrink=reads, transition=eos.Transition()
+        )
+        (ys, _), (want, _) = (eos.step(record, backend=backend) for backend in ("triton", "torch"))
+        for left, right in zip(ys, want, strict=True):
+            _close(left, right)
 
 
 def test_what_the_kernel_cannot_run_is_refused_with_the_reason() -> None:
