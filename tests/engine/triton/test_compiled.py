@@ -16,7 +16,15 @@ SHARED = {"sm_80": 166_912, "sm_90": 232_448, "gfx942": 65_536}
 TWICE = 115_712
 
 #: Not "chunked both": a decay of every entry of V asks for products a level in the loop over chunks, which spill.
-PLANNED = ("chunked none", "chunked one", "chunked every", "delta", "elementwise value", "elementwise rate")
+PLANNED = (
+    "chunked none",
+    "chunked one",
+    "chunked every",
+    "delta",
+    "delta one",
+    "elementwise value",
+    "elementwise rate",
+)
 
 
 @lru_cache(maxsize=1)
