@@ -1,5 +1,6 @@
 """What a person sees of a running run: a bar on a terminal, plain lines elsewhere, nothing from Python."""
 
+import math
 import time
 from abc import ABC, abstractmethod
 from types import TracebackType
@@ -109,7 +110,7 @@ class BarReport(AbstractReport):
         # On a narrow terminal the text is cut at its end, where it says least.
         widest = len(f"step {steps}{self._of}") if steps is not None else len("validation")
         self._pause = pause
-        self._drawn = 0.0
+        self._drawn = -math.inf  # the clock starts when the machine does, which may be just now
         self._latest = ""
         self._bar = Progress(
             TextColumn("{task.fields[place]}", table_column=Column(no_wrap=True, min_width=widest)),

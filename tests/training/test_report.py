@@ -1,4 +1,5 @@
 import io
+import time
 
 import pytest
 from rich.console import Console
@@ -77,6 +78,14 @@ def test_bar_fits_a_narrow_terminal() -> None:
     drawn = shown(on)
     for part in ("step 10000/20000", "50 min 00 s left", "bits/byte 1.75", "nats/token 1.213"):
         assert part in drawn
+
+
+def test_first_step_is_drawn_on_a_machine_that_just_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(time, "monotonic", lambda: 3.0)
+    on = console(terminal=True)
+    with BarReport(on, steps=100, pause=5.0) as report:
+        report.step(step=1, used=0.01, seconds=1.0)
+    assert "step 1/100" in shown(on)
 
 
 def test_bar_is_drawn_no_faster_than_its_pause() -> None:
