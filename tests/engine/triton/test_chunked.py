@@ -9,22 +9,15 @@ import torch
 from eos.engine.sequential import sequential
 from eos.engine.triton.segments import TritonChunked
 from eos.engine.triton.tiles import Tiles
-from tests.compare import assert_close, outcome
+from tests.compare import assert_close, outcome, terms_of
 from tests.engine.runners import reference, runnable, windows
-from tests.engine.triton.flags import EVERY, Flags, pairwise, record
+from tests.engine.triton.flags import EVERY, Flags, check, pairwise
 from tests.records import CASES, build, cast
 from tests.tolerances import FLOAT32_SHORT
 
 #: Several chunks and tiles of a short record.
 SMALL = TritonChunked(Tiles(chunk=8, value=16, scores=16, near=16, far=16))
 FEW = pairwise(EVERY)
-
-
-def check(flags: Flags, algorithm: TritonChunked, **sizes: int) -> None:
-    """Float32 stays near float64."""
-    exact = record(flags, **sizes)
-    got = outcome(cast(exact, torch.float32), windows(algorithm, 1 << 20), rounded=torch.float32)
-    assert_close(got, outcome(exact, sequential, rounded=torch.float32), FLOAT32_SHORT)
 
 
 @pytest.mark.parametrize("flags", FEW, ids=str)
@@ -71,4 +64,5 @@ def test_the_sizes_of_a_gpu(flags: Flags) -> None:
 def test_every_record_that_chunks_serve(name: str) -> None:
     exact, want = reference(name, 17)
     got = outcome(cast(exact, torch.float32), windows(SMALL, 9), rounded=torch.float32)
-    assert_close(got, want, FLOAT32_SHORT)
+    # what all steps share has a gradient summed over them, which may cancel
+    assert_close(got, want, FLOAT32_SHORT, terms=terms_of(exact, sequential))
