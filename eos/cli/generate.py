@@ -22,7 +22,9 @@ LONGEST_CHARACTER = 4
 @click.option("--top-k", type=int, help="Draw among the K most likely tokens, ≥ 1.")
 @click.option("--top-p", type=float, help="Draw among the fewest tokens with this probability in sum, 0 < p ≤ 1.")
 @click.option("--seed", default=0, show_default=True, help="Of the draws: the same seed writes the same.")
-@click.option("--capture/--no-capture", default=True, help="On a GPU: replay the steps as a CUDA graph.  [default: on]")
+@click.option(
+    "--capture/--no-capture", default=True, show_default=True, help="On a GPU: replay the steps as a CUDA graph."
+)
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
 def command(
     run: Path,

@@ -10,6 +10,7 @@ from eos.engine.fft import run_invariant
 from eos.engine.plan import Plan
 from eos.engine.sequential import sequential
 from eos.engine.state import output_dtype
+from eos.engine.triton.support import device_of
 from eos.engine.windows import run_windows
 from eos.record import Memory, Recurrence
 
@@ -32,7 +33,8 @@ def run_planned(
     if chosen.algorithm == "fft":
         ys, memory = run_invariant(record)
         return ys, (memory,), None
-    return run_windows(record, _algorithm(chosen), length=chosen.window, trace=trace, kept=kept)
+    with device_of(record.expand):
+        return run_windows(record, _algorithm(chosen), length=chosen.window, trace=trace, kept=kept)
 
 
 def as_activations(ys: tuple[Tensor, ...], record: Recurrence) -> tuple[Tensor, ...]:

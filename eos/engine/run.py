@@ -10,7 +10,7 @@ from eos.engine.operator import scan_as_operator
 from eos.engine.plan import BACKENDS, plan
 from eos.engine.planned import as_activations, run_planned
 from eos.engine.sequential import sequential
-from eos.engine.triton.support import refuse_step
+from eos.engine.triton.support import device_of, refuse_step
 from eos.errors import PlanError, RecordError, unknown
 from eos.record import Convolution, Memory, Recurrence
 from eos.stage import full_precision
@@ -90,7 +90,8 @@ def step(record: Recurrence, *, backend: str = "auto") -> tuple[Reads, Memory]:
         if _steps_by_kernel(record, backend):
             from eos.engine.triton.step import step as by_kernel  # imports triton, which only a GPU needs
 
-            ys, memory = by_kernel(record)
+            with device_of(record.expand):
+                ys, memory = by_kernel(record)
         else:
             ys, memory, _ = sequential(record)
             ys = as_activations(ys, record)

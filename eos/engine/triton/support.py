@@ -1,6 +1,9 @@
 """What the Triton backend runs, and why not what it does not. Imports triton only when it is asked."""
 
+from contextlib import AbstractContextManager, nullcontext
+
 import torch
+from torch import Tensor
 
 from eos.engine.state import state_dtype
 from eos.engine.structure import Structure
@@ -46,6 +49,11 @@ def misfit(error: Exception) -> bool:
 
     # what fails inside the compiler has no class of its own
     return isinstance(error, TritonError | torch.OutOfMemoryError) or "PassManager" in str(error)
+
+
+def device_of(x: Tensor) -> AbstractContextManager[object]:
+    """Inside it kernels are launched on the GPU that a tensor is on, whichever is the current one."""
+    return torch.cuda.device(x.device) if x.is_cuda else nullcontext()
 
 
 def _interpreted() -> bool:

@@ -6,7 +6,13 @@ from typing import Any
 
 import torch
 
+from eos.engine.algorithm import AbstractAlgorithm
+from eos.engine.sequential import sequential
 from eos.record import Memory, Read, Recurrence, Transition
+from tests.compare import assert_close, outcome
+from tests.engine.runners import windows
+from tests.records import cast
+from tests.tolerances import FLOAT32_SHORT
 
 BATCH, HEADS = 1, 2
 
@@ -85,3 +91,10 @@ def record(flags: Flags, *, length: int, key: int, value: int, batch: int = BATC
         read=flags.read,
         reset=reset,
     )
+
+
+def check(flags: Flags, algorithm: AbstractAlgorithm, **sizes: int) -> None:
+    """What an algorithm makes of a record of them in float32 stays near float64: outputs, memory, every gradient."""
+    exact = record(flags, **sizes)
+    got = outcome(cast(exact, torch.float32), windows(algorithm, 1 << 20), rounded=torch.float32)
+    assert_close(got, outcome(exact, sequential, rounded=torch.float32), FLOAT32_SHORT)

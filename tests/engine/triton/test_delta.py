@@ -5,24 +5,16 @@ from functools import partial
 import pytest
 import torch
 
-from eos.engine.sequential import sequential
 from eos.engine.triton.delta import TritonDelta
 from eos.engine.triton.tiles import Tiles
 from tests.compare import assert_close, outcome
 from tests.engine.runners import reference, runnable, windows
-from tests.engine.triton.flags import ERASING, Flags, pairwise, record
+from tests.engine.triton.flags import ERASING, Flags, check, pairwise
 from tests.records import CASES, build, cast
 from tests.tolerances import FLOAT32_SHORT
 
 #: Several chunks and tiles of a short record.
 SMALL = TritonDelta(Tiles(chunk=8, value=16, scores=16, near=16, far=16))
-
-
-def check(flags: Flags, algorithm: TritonDelta, **sizes: int) -> None:
-    """Float32 stays near float64."""
-    exact = record(flags, **sizes)
-    got = outcome(cast(exact, torch.float32), windows(algorithm, 1 << 20), rounded=torch.float32)
-    assert_close(got, outcome(exact, sequential, rounded=torch.float32), FLOAT32_SHORT)
 
 
 @pytest.mark.parametrize("flags", pairwise(ERASING), ids=str)

@@ -11,6 +11,7 @@ import triton.language as tl
 
 from eos.engine.triton.kernels.access import kernel
 from eos.engine.triton.kernels.intervals import FLOOR, exp
+from eos.engine.triton.kernels.scans import linked
 
 
 @kernel
@@ -83,7 +84,7 @@ def step_forward(
             erased_batch, b, h, other, v, S, H, K, V, BK, BV, 0, EXPAND_V, READ_V, KEY, VALUE, BOTH, RATE, LINK, TAU,
             ERASE, BEFORE, RESET,
         )  # fmt: skip
-        turned = entries(angle, angle_batch, b, h, 0, tl.where(first, k, other), v, K, V, True, True)
+        turned = at_step(angle, angle_batch, b, h, 0, tl.where(first, k, other), v, K, V, True, True)
         m = tl.cos(turned) * m + tl.where(first[:, None], -1.0, 1.0) * tl.sin(turned) * partner
     inside = (k < K)[:, None] & (v < V)[None, :]
     tl.store(after + (head * K + k[:, None]) * V + v[None, :], m, mask=inside)
@@ -107,27 +108,24 @@ def advanced(
         found = m
         log_o = tl.zeros([BK, BV], tl.float32)
         if KEY:
-            log_o += entries(over_key, key_batch, b, h, t, k, v, K, V, True, False)
+            log_o += at_step(over_key, key_batch, b, h, t, k, v, K, V, True, False)
         if VALUE:
-            log_o += entries(over_value, value_batch, b, h, t, k, v, K, V, False, True)
+            log_o += at_step(over_value, value_batch, b, h, t, k, v, K, V, False, True)
         if BOTH:
-            log_o += entries(over_both, both_batch, b, h, t, k, v, K, V, True, True)
+            log_o += at_step(over_both, both_batch, b, h, t, k, v, K, V, True, True)
         if RATE:
-            product = entries(step, step_batch, b, h, t, k, v, K, V, True, True)
-            product = product * entries(rate, 0, 0, h, 0, k, v, K, V, True, True)
-            if LINK:
-                product = (tl.minimum(product, 0.0) - tl.log(1.0 + exp(-tl.abs(product)))) * (1.0 / TAU)
-            log_o += product
+            product = at_step(step, step_batch, b, h, t, k, v, K, V, True, True)
+            log_o += linked(product * at_step(rate, 0, 0, h, 0, k, v, K, V, True, True), LINK, TAU)
         if KEY or VALUE or BOTH or RATE:
             m = m * exp(tl.maximum(log_o, FLOOR))
         if ERASE:
-            w = tl.sum(entries(erased, erased_batch, b, h, t, k, v, K, V, True, False) * found, 0)
-            m += entries(erase, erase_batch, b, h, t, k, v, K, V, True, False) * w[None, :]
-        write = entries(expand, expand_batch, b, h, t, k, v, K, V, True, EXPAND_V)
-        m += write * entries(inputs, inputs_batch, b, h, t, k, v, K, V, False, True)
+            w = tl.sum(at_step(erased, erased_batch, b, h, t, k, v, K, V, True, False) * found, 0)
+            m += at_step(erase, erase_batch, b, h, t, k, v, K, V, True, False) * w[None, :]
+        write = at_step(expand, expand_batch, b, h, t, k, v, K, V, True, EXPAND_V)
+        m += write * at_step(inputs, inputs_batch, b, h, t, k, v, K, V, False, True)
         seen = found if BEFORE else m
         for read in tl.static_range(READS):
-            s = entries(reads, reads_batch, b, h + read * H, t, k, v, K, V, True, READ_V)
+            s = at_step(reads, reads_batch, b, h + read * H, t, k, v, K, V, True, READ_V)
             y = tl.sum(s * seen, 0)
             at = outputs + (((b * S + t) * READS + read) * H + h) * V + v
             tl.store(at, y.to(outputs.dtype.element_ty), mask=v < V)
@@ -135,7 +133,7 @@ def advanced(
 
 
 @triton.jit
-def entries(role, batch, b, h, t, k, v, K: tl.constexpr, V: tl.constexpr, OVER_K: tl.constexpr, OVER_V: tl.constexpr):
+def at_step(role, batch, b, h, t, k, v, K: tl.constexpr, V: tl.constexpr, OVER_K: tl.constexpr, OVER_V: tl.constexpr):
     """What a tensor has at one step for rows k and columns v, [BK|1, BV|1], in float32; zero outside."""
     at = role.pointer + b * batch * role.unit + h * role.head + t * role.time
     if OVER_K and OVER_V:
