@@ -5,6 +5,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from eos.edge import made
+
 
 def rotate(x: Tensor, angle: Tensor, dim: int = -1) -> Tensor:
     """Turn the pairs (x_p, x_{p+K/2}) by ``angle`` radians: multiplication of x_p + i·x_{p+K/2} by exp(+i·angle).
@@ -14,7 +16,7 @@ def rotate(x: Tensor, angle: Tensor, dim: int = -1) -> Tensor:
         angle: K/2 entries along ``dim``; both broadcast over the rest.
         dim: counted from the end, −1 or −2.
     """
-    y: Tensor = _Rotation.apply(x, angle, dim)  # type: ignore[no-untyped-call]
+    y: Tensor = _Rotation.apply(made(x), made(angle), dim)  # type: ignore[no-untyped-call]
     return y
 
 

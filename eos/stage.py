@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from eos.config import Activation, option, options
+from eos.edge import complement, log_sigmoid, silu, softplus
 from eos.errors import CompositionError
 from eos.record import Transition, act
 
@@ -42,14 +43,18 @@ __all__ = [
     "activate",
     "bilinear_hold",
     "bounded_below",
+    "complement",
     "complex_expm1",
     "full_precision",
     "legs",
     "linear",
+    "log_sigmoid",
     "option",
     "options",
+    "softplus",
     "split_modes",
     "spread",
+    "state_activation",
     "taylor_features",
     "taylor_size",
     "undecayed",
@@ -74,6 +79,11 @@ ACTIVATIONS: dict[Activation, Callable[[Tensor], Tensor]] = {
 def activate(name: Activation, x: Tensor) -> Tensor:
     """The activation of this name, elementwise."""
     return ACTIVATIONS[name](x)
+
+
+def state_activation(name: Activation, x: Tensor) -> Tensor:
+    """As :func:`activate`, for what is e or s then: unmade where kernels make it as they load x."""
+    return silu(x) if name == "silu" else activate(name, x)
 
 
 def widen(x: Tensor) -> Tensor:
@@ -230,8 +240,16 @@ class GateProjection(nn.Module):
         self.bias = undecayed(start)
 
     def forward(self, x: Tensor) -> Tensor:
+        return widen(self.unbiased(x)) + self.bias
+
+    def unbiased(self, x: Tensor) -> Tensor:
+        """W x [B,T,…], as wide as the projection makes it."""
         z: Tensor = self.projection(x)
-        return widen(z).view(*z.shape[:-1], *self.bias.shape) + self.bias
+        return z.view(*z.shape[:-1], *self.bias.shape)
+
+    def log_sigmoid(self, x: Tensor, *, tau: float = 1.0) -> Tensor:
+        """The log-decay log_sigmoid(W x + b) / τ."""
+        return log_sigmoid(self.unbiased(x), self.bias, tau=tau)
 
 
 @dataclass(frozen=True, kw_only=True)

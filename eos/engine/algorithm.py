@@ -21,17 +21,19 @@ class Gradients:
     over_both: Tensor | None = None
     erase: tuple[Tensor | None, Tensor | None] = (None, None)
     rate: tuple[Tensor | None, Tensor | None] = (None, None)
+    biases: tuple[Tensor | None, Tensor | None, Tensor | None] = (None, None, None)
 
     def flat(self) -> list[Tensor | None]:
         """In the order of :func:`flat`."""
         decays = [self.over_key, self.over_value, self.over_both]
-        return [self.input, self.expand, *self.reads, *decays, *self.erase, *self.rate]
+        return [self.input, self.expand, *self.reads, *decays, *self.erase, *self.rate, *self.biases]
 
 
 def flat(x: Lowered) -> list[Tensor | None]:
     """Every tensor of a window that may take a gradient, in one fixed order."""
     pairs = [*(x.erase or (None, None)), *(x.rate or (None, None))]
-    return [x.input, x.expand, *x.reads, x.over_key, x.over_value, x.over_both, *pairs]
+    biases = [x.inside.key, x.inside.value, x.inside.step]
+    return [x.input, x.expand, *x.reads, x.over_key, x.over_value, x.over_both, *pairs, *biases]
 
 
 class AbstractAlgorithm(ABC):

@@ -10,15 +10,39 @@ A window is at most a few thousand steps, and nothing made here is held for the 
 differentiable torch, so the gradients of a rewrite come from autograd.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
+from eos.edge import Edge
 from eos.engine.normaliser import normalise
 from eos.engine.sequential import log_decay, phase
 from eos.record import LOG_FLOOR, Recurrence, Transition
 from eos.rotation import rotate
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inside:
+    """What a kernel makes of what it loads (eos.engine.edges); by default all is loaded as it is.
+
+    Arguments:
+        key, value: a bias [1|H,1|K], [1|H,1|V] where over_key or over_value is a pre-activation z, of the log-decay
+            log_sigmoid(z + bias) / tau.
+        step: a bias [1|H,1|K,1|V] where the step of rate × step is one, of softplus(z + bias).
+        key_tau, value_tau: tau.
+        gate: what multiplies what is written: 1 − o of the decay over K or V, or the step; or nothing.
+        expand, reads: whether e and every s go through a silu, before that gate.
+    """
+
+    key: Tensor | None = None
+    value: Tensor | None = None
+    step: Tensor | None = None
+    key_tau: float = 1.0
+    value_tau: float = 1.0
+    gate: str | None = None
+    expand: bool = False
+    reads: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +59,7 @@ class Lowered:
         rate: (rate [1|H,1|K,1|V], step [1|B,1|S,1|H,1|K,1|V]), whose product through ``link`` is a log-decay beside the
             others, for an algorithm that makes it itself; or None.
         link, tau: as in the record.
+        inside: what the kernels make of all this.
         erase: (a, b), [B,S,H,K] each, or None.
         reset: [B,S] bool, or None; there, reads before and b are zero already.
         before: whether reads see m_{t-1}.
@@ -58,6 +83,7 @@ class Lowered:
     rate: tuple[Tensor, Tensor] | None = None
     link: str = "identity"
     tau: float = 1.0
+    inside: Inside = field(default_factory=Inside)
 
 
 def lower(
@@ -66,7 +92,7 @@ def lower(
     """Rewrite one window of a recurrence.
 
     Arguments:
-        window: the record of the window.
+        window: the record of the window; its edges are those that the kernels make.
         log_scale: M [B,H,K|1] before it, where there is one.
         dtype: of the memory, in which everything is computed.
         activations: the dtype of i, e, s and the erase, for an algorithm that also floors log-decays itself; None
@@ -82,7 +108,7 @@ def lower(
         None if x is None else _scatter(x, n, length)
         for x in _decays(transition, dtype, floored=activations is None, whole=rate is None)
     )
-    gates = [] if transition.gate is None else [transition.gate.to(dtype)]
+    gates = [] if transition.gate is None or isinstance(transition.gate, Edge) else [transition.gate.to(dtype)]
     trace = None
     if transition.log_gate is not None:
         assert log_scale is not None
@@ -95,15 +121,17 @@ def lower(
         over_both = None if over_both is None else _tied(over_both.mT, key).mT
         rate = None if rate is None else (_tied(rate[0].mT, key).mT, _tied(rate[1].mT, key).mT)
 
-    i = _ones(window, dtype) if window.input is None else window.input.to(dtype)
-    e = _per_head(window.expand.to(dtype), heads, key)
-    reads = tuple(_per_head(s.to(dtype), heads, key) for s in window.reads)
+    # what is multiplied or turned keeps the memory's digits until then
+    between = dtype if gates or transition.turns or activations is None else activations
+    i = _ones(window, between) if window.input is None else window.input.to(between)
+    e = _per_head(_unmade(window.expand).to(between), heads, key)
+    reads = tuple(_per_head(_unmade(s).to(between), heads, key) for s in window.reads)
     for gate in gates:
         i, e = _fold(gate, i, e)
     erase = None
     if transition.erase is not None:
         a, b = transition.erase
-        erase = (_per_head(a.to(dtype), heads, key), _per_head(b.to(dtype), heads, key))
+        erase = (_per_head(a.to(between), heads, key), _per_head(b.to(between), heads, key))
 
     turn = None
     angle = phase(transition, dtype)
@@ -148,7 +176,37 @@ def lower(
         rate=rate,
         link=transition.link,
         tau=transition.tau,
+        inside=_inside(window),
     )
+
+
+def _unmade(x: Tensor) -> Tensor:
+    """The pre-activation of an edge, anything else as it is."""
+    return x.z if isinstance(x, Edge) else x
+
+
+def _inside(window: Recurrence) -> Inside:
+    t, gate = window.transition, window.transition.gate
+    key, value, step = (_bias(x) for x in (t.key, t.value, t.step))
+    made_of = None
+    if isinstance(gate, Edge):
+        made_of = "step" if gate.form == "softplus" else "key" if gate.axis == 4 else "value"
+    return Inside(
+        key=key,
+        value=value,
+        step=step,
+        key_tau=t.key.tau if isinstance(t.key, Edge) else 1.0,
+        value_tau=t.value.tau if isinstance(t.value, Edge) else 1.0,
+        gate=made_of,
+        expand=isinstance(window.expand, Edge),
+        reads=isinstance(window.reads[0], Edge),
+    )
+
+
+def _bias(x: object) -> Tensor | None:
+    if not isinstance(x, Edge):
+        return None
+    return x.z.new_zeros((1,) * (x.z.dim() - 2), dtype=torch.float32) if x.bias is None else x.bias
 
 
 def _decays(
@@ -159,9 +217,11 @@ def _decays(
         return None, None, log_decay(transition, 0, dtype)
     over_key = None if transition.head is None else transition.head.to(dtype)[..., None]
     if transition.key is not None:
-        key = transition.key.to(dtype)
+        key = transition.key.z if isinstance(transition.key, Edge) else transition.key.to(dtype)
         over_key = key if over_key is None else over_key + key
-    over_value = None if transition.value is None else transition.value.to(dtype)
+    over_value = transition.value
+    if over_value is not None:
+        over_value = over_value.z if isinstance(over_value, Edge) else over_value.to(dtype)
     if floored and transition.log_gate is None and over_key is not None:
         over_key = over_key.clamp(min=LOG_FLOOR)
     if floored and over_value is not None:
@@ -172,7 +232,10 @@ def _decays(
 def _rate(transition: Transition, dtype: torch.dtype) -> tuple[Tensor, Tensor] | None:
     """The one rate with its step, where there is one alone."""
     terms = [(rate, step) for rate, _, step in transition.terms if rate is not None]
-    return (terms[0][0].to(dtype), terms[0][1].to(dtype)) if len(terms) == 1 else None
+    if len(terms) != 1:
+        return None
+    rate, step = terms[0]
+    return rate.to(dtype), step.z if isinstance(step, Edge) else step.to(dtype)
 
 
 def _normalise(

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from eos.engine.cost import COSTS, Cost, chunk, segments, window
+from eos.engine.edges import made_in_kernels
 from eos.engine.structure import Structure, structure_of
 from eos.engine.triton.support import refuse as refuse_triton
 from eos.engine.triton.table import Chosen, choose
@@ -23,6 +24,7 @@ class Plan:
         chunk: steps of a chunk inside a window, which are taken together; 1 where each is taken by itself.
         segments: how many pieces of a window run at once; 1 but where a GPU would have programs without work.
         tiles: what programs of the Triton kernels take, and the table it comes from; None on torch.
+        edges: names of what the kernels make of pre-activations themselves (eos.engine.edges).
         cost: the estimate for the forward pass.
         state_bytes: bytes of the memory m that decoding carries, without a normaliser.
         reasons: for every algorithm and backend, why it was or was not chosen.
@@ -35,6 +37,7 @@ class Plan:
     chunk: int
     segments: int
     tiles: Chosen | None
+    edges: frozenset[str]
     cost: Cost
     state_bytes: int
     reasons: tuple[tuple[str, str], ...]
@@ -51,6 +54,7 @@ class Plan:
         steps = f"window {self.window} steps, chunk {self.chunk}, memory {self.state_bytes} bytes"
         steps += "" if self.segments == 1 else f", {self.segments} segments at once"
         steps += "" if self.tiles is None else f", tiles: {self.tiles.table}"
+        steps += "" if not self.edges else f", made inside: {', '.join(sorted(self.edges))}"
         width = max(len(name) for name, _ in self.reasons)
         return "\n".join([head, sizes, steps, *(f"  {name:<{width}}  {why}" for name, why in self.reasons)])
 
@@ -102,6 +106,7 @@ def plan_structure(structure: Structure, *, backend: str = "auto", algorithm: st
         chunk=chunk(structure, chosen, on),
         segments=segments(structure, chosen, on),
         tiles=choose(structure, chosen) if on == "triton" else None,
+        edges=made_in_kernels(structure, chosen) if on == "triton" else frozenset(),
         cost=costs[chosen, on],
         state_bytes=_state_bytes(structure),
         reasons=tuple(reasons),

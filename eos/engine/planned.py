@@ -5,6 +5,7 @@ from torch import Tensor
 from eos.engine.algorithm import AbstractAlgorithm
 from eos.engine.chunked import Chunked
 from eos.engine.delta import Delta
+from eos.engine.edges import with_edges
 from eos.engine.elementwise import Elementwise
 from eos.engine.fft import run_invariant
 from eos.engine.plan import Plan
@@ -27,6 +28,9 @@ def run_planned(
     Returns:
         The reads; the memory after every window, the last of them after the last step; M at every step if asked for.
     """
+    edges = chosen.edges
+    if chosen.algorithm in ("sequential", "fft"):
+        record = with_edges(record, edges)
     if chosen.algorithm == "sequential":
         ys, memory, scales = sequential(record)
         return as_activations(ys, record), (memory,), scales
@@ -34,7 +38,7 @@ def run_planned(
         ys, memory = run_invariant(record)
         return ys, (memory,), None
     with device_of(record.expand):
-        return run_windows(record, _algorithm(chosen), length=chosen.window, trace=trace, kept=kept)
+        return run_windows(record, _algorithm(chosen), length=chosen.window, trace=trace, kept=kept, edges=edges)
 
 
 def as_activations(ys: tuple[Tensor, ...], record: Recurrence) -> tuple[Tensor, ...]:

@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+from torch import Tensor
+
+from eos.edge import Edge
 from eos.engine.state import dtype_over, output_dtype
 from eos.record import Convolution, Recurrence, parts
 
@@ -19,6 +22,7 @@ class Structure:
         gate_over_both, phase_over_value: whether a gate or a phase has K and V axes.
         decay_over_key: whether a decay differs over the entries of K.
         normaliser: entries of M a head; 0 where there is none.
+        edges: names of the parts that are edges of a form that kernels know; of a gate also what it is made of.
         reads, substeps, read: number of reads, and the rest as in the record.
         dtype: of the memory; activations: of y.
         device: type of the device.
@@ -36,6 +40,7 @@ class Structure:
     phase_over_value: bool
     decay_over_key: bool
     normaliser: int
+    edges: frozenset[str]
     reads: int
     substeps: int
     read: str
@@ -80,6 +85,7 @@ def structure_of(record: Recurrence | Convolution) -> Structure:
             phase_over_value=False,
             decay_over_key=False,
             normaliser=0,
+            edges=frozenset(),
             reads=1,
             substeps=1,
             read="after",
@@ -115,6 +121,7 @@ def structure_of(record: Recurrence | Convolution) -> Structure:
         phase_over_value=phase_over_value,
         decay_over_key=decay_over_key,
         normaliser=_normaliser(record),
+        edges=_edges(record),
         reads=len(record.reads),
         substeps=record.substeps,
         read=record.read,
@@ -129,6 +136,30 @@ def _normaliser(record: Recurrence) -> int:
     if gate is None:
         return 0
     return int(max(gate.shape[-1], 1 if key is None else key.shape[-1]))
+
+
+def _edges(record: Recurrence) -> frozenset[str]:
+    t = record.transition
+    decays = {name: x for name, x in (("key", t.key), ("value", t.value)) if x is not None and x.shape[3] > 1}
+    found = {name for name, x in decays.items() if isinstance(x, Edge) and x.form == "log_sigmoid"}
+    step_over_value = isinstance(t.step, Edge) and t.step.form == "softplus" and t.step.shape[3] == 1 < t.step.shape[4]
+    if step_over_value:
+        found.add("step")
+    if record.expand.dim() == 4 and _is_silu(record.expand):
+        found.add("expand")
+    if all(s.dim() == 4 and _is_silu(s) for s in record.reads):
+        found.add("shrink")
+    if isinstance(t.gate, Edge):
+        if step_over_value and t.gate is t.step:
+            found.add("gate of step")
+        for name, axis in (("key", 4), ("value", 3)):
+            if t.gate.form == "complement" and t.gate.axis == axis and t.gate.z is decays.get(name):
+                found.add(f"gate of {name}")
+    return frozenset(found)
+
+
+def _is_silu(x: Tensor) -> bool:
+    return isinstance(x, Edge) and x.form == "silu"
 
 
 def _bucket(length: int) -> int:

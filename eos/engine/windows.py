@@ -14,11 +14,12 @@ from torch.autograd.function import once_differentiable
 
 from eos.axes import Axes
 from eos.engine.algorithm import AbstractAlgorithm, flat
+from eos.engine.edges import operands, with_edges, with_operands
 from eos.engine.lower import Lowered, lower
 from eos.engine.sequential import turn_memory
 from eos.engine.state import memory_before, output_dtype
 from eos.errors import RecordError
-from eos.record import Memory, Recurrence, map_parts, parts
+from eos.record import Memory, Recurrence
 
 
 def run_windows(
@@ -28,18 +29,22 @@ def run_windows(
     length: int,
     trace: bool,
     kept: tuple[Memory, ...] = (),
+    edges: frozenset[str] = frozenset(),
 ) -> tuple[tuple[Tensor, ...], tuple[Memory, ...], Tensor | None]:
     """Run ``algorithm`` over windows of ``length`` steps.
 
     Arguments:
         kept: the memories that an earlier call returned. Nothing is run forward then, reads and trace are room without
             values, and gradients flow as ever.
+        edges: those of the record that the algorithm's kernels make, as :func:`eos.engine.edges.made_in_kernels`
+            names them.
 
     Returns:
         The reads, each [B,T,H,V]; the memory after every window; M at every step [B,T,H,K|1] if asked for.
     """
     memory = memory_before(record)
-    own = [(axes, tensor) for name, axes, tensor in parts(record) if not name.startswith("memory.")]
+    record = with_edges(record, edges)
+    own = list(operands(record))
     run = Run(record=record, algorithm=algorithm, length=length, trace=trace, axes=[axes for axes, _ in own], kept=kept)
     tensors = (tensor for _, tensor in own)
     out: Any = _Windows.apply(run, memory.value, memory.log_scale, *tensors)  # type: ignore[no-untyped-call]
@@ -91,8 +96,7 @@ class Run:
 
     def window(self, tensors: list[Tensor], start: int, stop: int) -> Recurrence:
         """The record of one window, of the tensors of :meth:`part`, without a memory."""
-        queue = iter(tensors)
-        window = map_parts(self.record, lambda name, axes, tensor: next(queue))
+        window = with_operands(self.record, iter(tensors))
         object.__setattr__(window, "memory", None)
         reset = window.reset
         if reset is not None and not reset.is_cuda and not reset.any():  # a look at the values would stall a GPU
@@ -228,6 +232,7 @@ def _leaf(x: Lowered) -> Lowered:
         over_both=cut(x.over_both),
         erase=None if x.erase is None else (cut(x.erase[0]), cut(x.erase[1])),
         rate=None if x.rate is None else (cut(x.rate[0]), cut(x.rate[1])),
+        inside=replace(x.inside, key=cut(x.inside.key), value=cut(x.inside.value), step=cut(x.inside.step)),
     )
 
 

@@ -9,7 +9,7 @@ from typing import Literal
 from einops import rearrange
 from torch import Tensor, nn
 
-from eos.stage import AbstractExpand, Activation, LayerContext, activate, option, options, unit
+from eos.stage import AbstractExpand, Activation, LayerContext, option, options, state_activation, unit
 
 
 class LinearExpand(AbstractExpand):
@@ -43,7 +43,7 @@ class LinearExpand(AbstractExpand):
         return z
 
     def forward(self, z: Tensor) -> Tensor:
-        e = activate(self.options.activation, rearrange(z, "b t (g k) -> b t g k", g=self.context.groups))
+        e = state_activation(self.options.activation, rearrange(z, "b t (g k) -> b t g k", g=self.context.groups))
         if self.options.raised:
             e = e + self.context.key_size**-0.5
         if self.options.normalise == "l2":

@@ -8,7 +8,6 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from eos.record import Transition
 from eos.stage import (
@@ -16,6 +15,7 @@ from eos.stage import (
     GateProjection,
     LayerContext,
     bounded_below,
+    complement,
     option,
     options,
     spread,
@@ -58,14 +58,14 @@ class KeyGate(AbstractOscillation):
             self.bounds = context.share(name, lambda: undecayed(torch.zeros(context.layers, *shape)))
 
     def forward(self, x: Tensor, e: Tensor) -> Transition:
-        log_decay = F.logsigmoid(self.logits(x))
-        if self.bounds is not None:
-            log_decay = bounded_below(log_decay, self.bounds, self.context.layer)
-        log_decay = log_decay / self.options.tau
+        if self.bounds is None:
+            log_decay = self.logits.log_sigmoid(x, tau=self.options.tau)
+        else:
+            log_decay = bounded_below(self.logits.log_sigmoid(x), self.bounds, self.context.layer) / self.options.tau
         return Transition(key=log_decay, gate=self._gate(log_decay))
 
     def _gate(self, log_decay: Tensor) -> Tensor | None:
         if self.options.gate == "none":
             return None
-        gate = -torch.expm1(log_decay)
-        return (torch.cat([gate, gate], dim=-1) if self.options.pairs else gate)[..., None]
+        gate = complement(log_decay, axis=4)
+        return torch.cat([gate, gate], dim=3) if self.options.pairs else gate

@@ -5,7 +5,6 @@ Source: arXiv:2210.04243, section 3; arXiv:2405.17383, section 3 (outer product)
 """
 
 from torch import Tensor
-from torch.nn import functional as F
 
 from eos.record import Transition
 from eos.stage import AbstractOscillation, GateProjection, LayerContext, option, options, spread
@@ -32,4 +31,4 @@ class KeyValueGate(AbstractOscillation):
 
     def forward(self, x: Tensor, e: Tensor) -> Transition:
         tau = self.options.tau
-        return Transition(key=F.logsigmoid(self.key_logits(x)) / tau, value=F.logsigmoid(self.value_logits(x)) / tau)
+        return Transition(key=self.key_logits.log_sigmoid(x, tau=tau), value=self.value_logits.log_sigmoid(x, tau=tau))

@@ -8,10 +8,19 @@ import math
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from eos.record import Transition
-from eos.stage import AbstractOscillation, GateProjection, LayerContext, option, options, spread, undecayed, widen
+from eos.stage import (
+    AbstractOscillation,
+    GateProjection,
+    LayerContext,
+    option,
+    options,
+    softplus,
+    spread,
+    undecayed,
+    widen,
+)
 
 
 class RateStep(AbstractOscillation):
@@ -54,7 +63,7 @@ class RateStep(AbstractOscillation):
         return values[:, None].repeat(self.context.heads, 1, self.context.value_size)
 
     def forward(self, x: Tensor, e: Tensor) -> Transition:
-        step = F.softplus(self.logits(x))[..., None, :]
+        step = softplus(self.logits.unbiased(x)[..., None, :], self.logits.bias[:, None])
         return Transition(
             rate=-widen(self.log_rate).exp(),
             phase_rate=None if self.phase_rate is None else widen(self.phase_rate),

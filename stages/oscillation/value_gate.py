@@ -8,7 +8,6 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from eos.record import Transition
 from eos.stage import (
@@ -16,6 +15,7 @@ from eos.stage import (
     GateProjection,
     LayerContext,
     bounded_below,
+    complement,
     option,
     options,
     spread,
@@ -51,9 +51,9 @@ class ValueGate(AbstractOscillation):
             self.bounds = context.share(f"lower_bound over V {shape}", lambda: undecayed(torch.zeros(shape)))
 
     def forward(self, x: Tensor, e: Tensor) -> Transition:
-        log_decay = F.logsigmoid(self.logits(x))
-        if self.bounds is not None:
-            log_decay = bounded_below(log_decay, self.bounds, self.context.layer)
-        log_decay = log_decay / self.options.tau
-        gate = -torch.expm1(log_decay)[..., None, :] if self.options.gate == "complement" else None
+        if self.bounds is None:
+            log_decay = self.logits.log_sigmoid(x, tau=self.options.tau)
+        else:
+            log_decay = bounded_below(self.logits.log_sigmoid(x), self.bounds, self.context.layer) / self.options.tau
+        gate = complement(log_decay, axis=3) if self.options.gate == "complement" else None
         return Transition(value=log_decay, gate=gate)

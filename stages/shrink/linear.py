@@ -10,7 +10,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from eos.record import Transition
-from eos.stage import AbstractShrink, Activation, LayerContext, activate, option, options, unit
+from eos.stage import AbstractShrink, Activation, LayerContext, option, options, state_activation, unit
 
 
 class LinearShrink(AbstractShrink):
@@ -44,7 +44,7 @@ class LinearShrink(AbstractShrink):
         return z
 
     def forward(self, z: Tensor, e: Tensor, transition: Transition) -> Tensor:
-        s = activate(self.options.activation, rearrange(z, "b t (g k) -> b t g k", g=self.context.groups))
+        s = state_activation(self.options.activation, rearrange(z, "b t (g k) -> b t g k", g=self.context.groups))
         if self.options.raised:
             s = s + self.context.key_size**-0.5
         if self.options.normalise == "l2":

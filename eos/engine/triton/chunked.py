@@ -1,6 +1,7 @@
 """Launches the chunked kernels on one window."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,7 +19,11 @@ from eos.engine.triton.tiles import Tiles
 
 @dataclass(frozen=True)
 class Side:
-    """What stands on one axis of the memory: rows of every read, columns, the decay with its kind, and the stride."""
+    """What stands on one axis of the memory: rows of every read, columns, the decay with its kind, and the stride.
+
+    ``bias`` [H, X] and ``tau`` are there where the decay is a pre-activation; ``gate`` where its complement gates
+    columns; and silus of rows and columns.
+    """
 
     rows: Place
     columns: Place
@@ -26,6 +31,15 @@ class Side:
     kind: int
     size: int
     stride: int
+    bias: Tensor | None = None
+    tau: float = 1.0
+    gate: bool = False
+    rows_silu: bool = False
+    columns_silu: bool = False
+
+    def link(self) -> dict[str, Any]:
+        """How the kernels make the decay, and what it gates."""
+        return {"LINK": self.bias is not None, "TAU": self.tau, "GATE": self.gate}
 
 
 @dataclass(frozen=True)
@@ -87,8 +101,10 @@ class Launch:
 
     def backward(self, memory: Tensor, dys: tuple[Tensor, ...], dmemory: Tensor) -> tuple[Gradients, Tensor]:
         x, reads = self.x, len(self.x.reads)
-        over_key = x.over_key is not None and x.over_key.requires_grad
-        over_value = x.over_value is not None and x.over_value.requires_grad
+        over_key, over_value = (
+            any(t is not None and t.requires_grad for t in pair)
+            for pair in ((x.over_key, x.inside.key), (x.over_value, x.inside.value))
+        )
         dy = heads_in_a_row(tuple(d.to(x.input.dtype) for d in dys))
         k, v = self._key(), self._value(dy)
         ks, vs = self.decayed(k, reads), self.decayed(v, reads)
@@ -106,6 +122,7 @@ class Launch:
                 reads=dreads.unflatten(2, (reads, self.heads)).unbind(2),
                 over_key=None if dkey is None else self.summed(dkey, x.over_key),
                 over_value=None if dvalue is None else self.summed(dvalue, x.over_value),
+                biases=(bias_gradient(dkey, x.inside.key), bias_gradient(dvalue, x.inside.value), None),
             ),
             self._ends(dbefore, reverse=True),
         )
@@ -142,10 +159,24 @@ class Launch:
         over_key = self.x.over_key
         if over_key is None and self.x.reset is not None:  # a reset is a decay, of one number a head
             over_key = torch.zeros(1, 1, 1, 1, device=self.reads.device)
-        return side_of(self.reads, self.x.expand, over_key, stride=self.value)
+        side, inside = side_of(self.reads, self.x.expand, over_key, stride=self.value), self.x.inside
+        return replace(
+            side,
+            bias=self._bias(inside.key, self.key),
+            tau=inside.key_tau,
+            gate=inside.gate == "key",
+            rows_silu=inside.reads,
+            columns_silu=inside.expand,
+        )
 
     def _value(self, rows: Tensor) -> Side:
-        return side_of(rows, self.x.input, self.x.over_value, stride=1)
+        side, inside = side_of(rows, self.x.input, self.x.over_value, stride=1), self.x.inside
+        bias = self._bias(inside.value, self.value)
+        return replace(side, bias=bias, tau=inside.value_tau, gate=inside.gate == "value")
+
+    def _bias(self, bias: Tensor | None, size: int) -> Tensor | None:
+        """[H, X] in float32, row by row."""
+        return None if bias is None else bias.detach().float().expand(self.heads, size).contiguous()
 
     def new(self, like: Tensor, heads: int, size: int, dtype: torch.dtype | None = None) -> Tensor:
         return like.new_empty(self.batch, self.steps, heads, size, dtype=dtype)
@@ -182,6 +213,7 @@ class Launch:
             side.rows.role,
             side.columns.role,
             side.decay.role,
+            totals if side.bias is None else side.bias,
             rows_out.role,
             columns_out.role,
             self.reset,
@@ -205,6 +237,9 @@ class Launch:
             BEFORE=self.x.before,
             ERASE=self.erase,
             RESET=self.x.reset is not None,
+            ROWS_SILU=side.rows_silu,
+            COLUMNS_SILU=side.columns_silu,
+            **side.link(),
             **self.arithmetic.options(),
             num_warps=self.tiles.scores_warps if met == 2 else 1,
         )
@@ -224,7 +259,7 @@ class Launch:
         erased: Erased | None = None,
     ) -> tuple[Tensor, Tensor]:
         """The memory after the last chunk and, where stored, what every chunk finds; with reads, v.rows are written."""
-        t = self.tiles
+        t, made = self.tiles, decayed_key.kind != 2  # what comes decayed is made already
         memory = memory.contiguous()
         after = torch.empty_like(memory)
         kept = after
@@ -241,6 +276,7 @@ class Launch:
             inputs.role,
             v.columns.role,
             v.decay.role,
+            memory if v.bias is None else v.bias,
             v.rows.role,
             second.role,
             solved.role,
@@ -282,6 +318,9 @@ class Launch:
             RESET=self.x.reset is not None,
             STORE=store,
             REVERSE=reverse,
+            READS_SILU=made and k.rows_silu,
+            COLUMNS_SILU=made and (k.rows_silu if reverse else k.columns_silu),
+            **v.link(),
             **self.arithmetic.options(),
             num_warps=t.forward_warps,
             num_stages=t.stages,
@@ -317,13 +356,16 @@ class Launch:
             drows = self.new(near.columns.tensor, reads * self.heads, near.size, dtype=dtype)
         if decay and added is None:
             shape = (self.heads, near.size) if near.kind == 2 else (tiles * self.heads, 1)
-            ddecay = self.new(near.columns.tensor, *shape, dtype=torch.float32)
+            # as wide as the pre-activation, whose gradient it is where there is one
+            dtype = torch.float32 if near.bias is None else near.decay.tensor.dtype
+            ddecay = self.new(near.columns.tensor, *shape, dtype=dtype)
         chunked_backward[(tiles * self.count * self.programs(),)](
             near.rows.role,
             near.columns.role,
             decayed.rows.role,
             decayed.columns.role,
             near.decay.role,
+            memories if near.bias is None else near.bias,
             place(drows).role,
             place(dcolumns).role,
             place(ddecay).role,
@@ -363,6 +405,11 @@ class Launch:
             ROWS=rows,
             DECAY=decay,
             SPLIT=self.arithmetic.split,
+            ROWS_SILU=near.rows_silu,
+            COLUMNS_SILU=near.columns_silu,
+            FAR_ROWS_SILU=decayed.kind != 2 and far.rows_silu,
+            FAR_COLUMNS_SILU=decayed.kind != 2 and far.columns_silu,
+            **near.link(),
             **self.arithmetic.options(),
             num_warps=t.backward_warps,
         )
@@ -379,6 +426,13 @@ def side_of(rows: Tensor, columns: Tensor, decay: Tensor | None, *, stride: int)
         size=columns.shape[-1],
         stride=stride,
     )
+
+
+def bias_gradient(gradient: Tensor | None, bias: Tensor | None) -> Tensor | None:
+    """The gradient of a bias [1|H, …] from that of the pre-activation [B,T,H,…] it is added to."""
+    if gradient is None or bias is None or not bias.requires_grad:
+        return None
+    return gradient.sum((0, 1), dtype=torch.float32).sum_to_size(bias.shape)
 
 
 def power_of_two(size: int) -> int:

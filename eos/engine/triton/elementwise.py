@@ -7,10 +7,11 @@ from torch import Tensor
 
 from eos.engine.algorithm import AbstractAlgorithm, Gradients
 from eos.engine.lower import Lowered
+from eos.engine.triton.chunked import bias_gradient
 from eos.engine.triton.kernels.elementwise_backward import elementwise_backward
 from eos.engine.triton.kernels.elementwise_forward import elementwise_forward
 from eos.engine.triton.kernels.scans import Entries
-from eos.engine.triton.role import batch_stride, entries, rate_entries
+from eos.engine.triton.role import batch_stride, entries, rate_entries, strides
 from eos.engine.triton.tiles import Scans
 
 #: Reads of one launch.
@@ -66,6 +67,14 @@ class _Launch:
         self.rate = rate.detach()
         self.step = step.detach()
         self.decays = [x.over_key, x.over_value, x.over_both]
+        inside = x.inside
+        biases = [inside.key, inside.value, inside.step]
+        #: Which of these is a pre-activation, and its bias; 3 where none is.
+        self.made = next((place for place, bias in enumerate(biases) if bias is not None), 3)
+        self.bias: Tensor | None = [*biases, None][self.made]
+        self.made_tau = [inside.key_tau, inside.value_tau, 1.0, 1.0][self.made]
+        pairs = zip(self.decays, (inside.key, inside.value, None), strict=True)
+        self.wanted = [_differentiable(decay) or _differentiable(bias) for decay, bias in pairs]
 
     def forward(self, memory: Tensor, reads: tuple[Tensor, ...]) -> tuple[list[Tensor], Tensor]:
         """Some reads, and the memories [B·H, N+1, K, V] between chunks."""
@@ -82,6 +91,7 @@ class _Launch:
             entries(second),
             *self._decay_entries(),
             rate_entries(self.rate),
+            self._bias_entries(),
             entries(first_out),
             entries(second_out),
             self.reset,
@@ -117,12 +127,13 @@ class _Launch:
         dinput = torch.empty_like(x.input, memory_format=torch.contiguous_format)
         dexpand = self._gradient(x.expand, of_key=True, of_value=x.expand.dim() == 5)
         dreads = [self._gradient(s, of_key=True, of_value=s.dim() == 5) for s in reads]
-        over_key, over_value, over_both = self.decays
-        key_every, value_every = (t is not None and t.shape[3] > 1 for t in (over_key, over_value))
-        dkey = self._room(over_key, of_key=key_every, of_value=False, unused=dinput)
-        dvalue = self._room(over_value, of_key=False, of_value=value_every, unused=dinput)
-        dboth = self._room(over_both, of_key=True, of_value=True, unused=dinput)
-        rated = x.rate is not None and any(_differentiable(t) for t in x.rate)
+        key_every, value_every = (t is not None and t.shape[3] > 1 for t in self.decays[:2])
+        axes = ((key_every, False), (False, value_every), (True, True))
+        dkey, dvalue, dboth = (
+            self._gradient(t, of_key=of_key, of_value=of_value) if t is not None and wanted else dinput
+            for t, wanted, (of_key, of_value) in zip(self.decays, self.wanted, axes, strict=True)
+        )
+        rated = x.rate is not None and any(_differentiable(t) for t in (*x.rate, x.inside.step))
         of_step = [rated and self.step.shape[axis] > 1 for axis in (3, 4)]
         dstep = self._gradient(self.step, of_key=of_step[0], of_value=of_step[1]) if rated else dinput
         drate = memories.new_zeros(self.batch, self.heads, self.key, self.value)
@@ -136,6 +147,7 @@ class _Launch:
             entries(second),
             *self._decay_entries(),
             rate_entries(self.rate),
+            self._bias_entries(),
             entries(first_dy),
             entries(second_dy),
             self.reset,
@@ -158,9 +170,9 @@ class _Launch:
             STEP_K=of_step[0],
             KEY_EVERY=key_every,
             VALUE_EVERY=value_every,
-            DKEY=_differentiable(over_key),
-            DVALUE=_differentiable(over_value),
-            DBOTH=_differentiable(over_both),
+            DKEY=self.wanted[0],
+            DVALUE=self.wanted[1],
+            DBOTH=self.wanted[2],
             DRATE=rated,
             **self._flags(reads),
         )
@@ -169,17 +181,23 @@ class _Launch:
                 ds[:, 0] = 0.0
                 ds[:, 0, : self.heads] = _read_gradient(memory, dy[:, 0], s)
                 adjoint += _write(s[:, 0].detach(), dy[:, 0])
+        found_step = self._summed(dstep, self.step) if rated else None
+        decays = [
+            self._summed(d, t) if t is not None and wanted else None
+            for d, t, wanted in zip((dkey, dvalue, dboth), self.decays, self.wanted, strict=True)
+        ]
+        made = (decays[0], decays[1], found_step, None)[self.made]
+        bias = None if self.bias is None else bias_gradient(made, self.bias)
         return (
             Gradients(
                 input=dinput,
                 expand=self._summed(dexpand, x.expand),
                 reads=tuple(self._summed(d, s) for d, s in zip(dreads, reads, strict=True)),
-                over_key=self._found(dkey, over_key),
-                over_value=self._found(dvalue, over_value),
-                over_both=self._found(dboth, over_both),
-                rate=(drate.sum(0).sum_to_size(self.rate.shape), self._summed(dstep, self.step))
-                if rated
-                else (None, None),
+                over_key=decays[0],
+                over_value=decays[1],
+                over_both=decays[2],
+                rate=(drate.sum(0).sum_to_size(self.rate.shape), found_step) if rated else (None, None),
+                biases=tuple(bias if place == self.made else None for place in range(3)),  # type: ignore[arg-type]
             ),
             adjoint,
         )
@@ -202,12 +220,25 @@ class _Launch:
             "TAU": x.tau,
             "BEFORE": x.before,
             "RESET": x.reset is not None,
+            "MADE": self.bias is not None,
+            "MADE_TAU": self.made_tau,
+            "GATE": x.inside.gate is not None,
             "num_warps": WARPS,
         }
 
     def _decay_entries(self) -> list[Entries]:
         over_key, over_value, over_both = (self.x.input if t is None else t for t in self.decays)
         return [entries(over_key), entries(over_value), entries(over_both), entries(self.step)]
+
+    def _bias_entries(self) -> Entries:
+        """A bias over V has no K, and one over K no V; a kernel reads the axis that there is."""
+        if self.bias is None:
+            return Entries(self.x.input, 0, 0, 0, 0, 1)
+        bias = self.bias.detach().float()
+        if bias.dim() == 3:  # of a step over V
+            return rate_entries(bias)
+        head, entry = strides(bias)
+        return Entries(bias, 0, head, entry, entry, 1)
 
     def _decay_batches(self) -> list[int]:
         return [batch_stride(self.x.input if t is None else t) for t in self.decays] + [batch_stride(self.step)]
@@ -218,14 +249,6 @@ class _Launch:
         if of_value:
             return like.new_empty(self.batch, self.steps, self.heads, key, self.value)
         return like.new_empty(self.batch, self.steps, self.tiles * self.heads, key, dtype=torch.float32)
-
-    def _room(self, like: Tensor | None, *, of_key: bool, of_value: bool, unused: Tensor) -> Tensor:
-        if like is None or not like.requires_grad:
-            return unused
-        return self._gradient(like, of_key=of_key, of_value=of_value)
-
-    def _found(self, gradient: Tensor, like: Tensor | None) -> Tensor | None:
-        return None if like is None or not like.requires_grad else self._summed(gradient, like)
 
     def _summed(self, gradient: Tensor, like: Tensor) -> Tensor:
         """In the shape of the tensor: summed over the tiles of V and over what is shared."""
@@ -270,4 +293,5 @@ def _added(left: Gradients, right: Gradients) -> Gradients:
         over_value=add(left.over_value, right.over_value),
         over_both=add(left.over_both, right.over_both),
         rate=(add(left.rate[0], right.rate[0]), add(left.rate[1], right.rate[1])),
+        biases=tuple(add(x, y) for x, y in zip(left.biases, right.biases, strict=True)),  # type: ignore[arg-type]
     )

@@ -20,7 +20,7 @@ class TritonChunked(AbstractAlgorithm):
     writes; then each from the memory that those before it leave. What is left of T runs after them.
 
     Arguments:
-        segments: how many T is cut into, ≥ 1; fewer where a segment would have no chunk.
+        segments: how many T is cut into, ≥ 1; not at all where a segment would have no chunk.
     """
 
     tiles: Tiles
@@ -121,6 +121,9 @@ def _gathered(first: Gradients, later: Gradients | None, x: Lowered, count: int)
             return gradient
         return torch.cat([gradient, rest], 1) if like.shape[1] > 1 else gradient + rest
 
+    def added(left: Tensor | None, right: Tensor | None) -> Tensor | None:
+        return left if left is None or right is None else left + right
+
     others = Gradients(input=None, expand=None, reads=(None,) * len(x.reads)) if later is None else later
     return Gradients(
         input=whole(first.input, others.input, x.input),
@@ -128,4 +131,5 @@ def _gathered(first: Gradients, later: Gradients | None, x: Lowered, count: int)
         reads=tuple(whole(d, rest, s) for d, rest, s in zip(first.reads, others.reads, x.reads, strict=True)),
         over_key=whole(first.over_key, others.over_key, x.over_key),
         over_value=whole(first.over_value, others.over_value, x.over_value),
+        biases=(added(first.biases[0], others.biases[0]), added(first.biases[1], others.biases[1]), None),
     )

@@ -18,7 +18,7 @@ from triton.backends.compiler import GPUTarget
 from triton.runtime import driver
 from triton.runtime.jit import JITFunction
 
-from eos.engine.lower import Lowered
+from eos.engine.lower import Inside, Lowered
 from eos.engine.triton import algorithm_of
 from eos.engine.triton.step import step
 from eos.engine.triton.tiles import SHIPPED, Served
@@ -93,6 +93,11 @@ CASES = {
     "delta one": ("one", "none"),
     "elementwise value": ("none", "every"),
     "elementwise rate": ("rate", "none"),
+    "chunked one edges": ("one", "none"),
+    "chunked every edges": ("every", "none"),
+    "chunked value edges": ("none", "every"),
+    "elementwise value edges": ("none", "every"),
+    "elementwise rate edges": ("rate", "none"),
 }
 #: Of decoding: a plain record, and two of those that take the most registers.
 STEPS = ("step key", "step erase", "step rate")
@@ -138,14 +143,19 @@ def _run(target: str, name: str, size: int, dtype: torch.dtype) -> None:
     batch, length, heads = 2, 256, 4
     over_key, over_value = CASES[name]
 
+    edges = name.endswith("edges")
+    made = dtype if edges else torch.float32  # of a pre-activation
+
     def decay(kind: str) -> torch.Tensor | None:
         shape = (batch, length, heads, 1 if kind == "one" else size)
-        return torch.zeros(shape).requires_grad_() if kind in ("one", "every") else None
+        kept = torch.float32 if kind == "one" else made
+        return torch.zeros(shape, dtype=kept).requires_grad_() if kind in ("one", "every") else None
 
     tensor = torch.zeros(batch, length, heads, size, dtype=dtype)
     rate = None
     if over_key == "rate":
-        rate = (torch.zeros(heads, size, size).requires_grad_(), torch.zeros(batch, length, heads, 1, size))
+        steps = torch.zeros(batch, length, heads, 1, size, dtype=made)
+        rate = (torch.zeros(heads, size, size).requires_grad_(), steps)
     x = Lowered(
         input=tensor,
         expand=tensor,
@@ -160,12 +170,27 @@ def _run(target: str, name: str, size: int, dtype: torch.dtype) -> None:
         log_scale=None,
         trace=None,
         rate=rate,
+        inside=_inside(name, heads, size) if edges else Inside(),
     )
     memory = torch.zeros(batch, heads, size, size)
     served = Served.of(name.split()[0], key=size, value=size, dtype=dtype, architecture=target)
     algorithm = algorithm_of(served.algorithm, SHIPPED[served])
     algorithm.forward(x, memory)
     algorithm.backward(x, memory, (tensor,), memory)
+
+
+def _inside(name: str, heads: int, size: int) -> Inside:
+    """All edges that a record of :data:`CASES` may have."""
+    bias = torch.zeros(heads, size)
+    silu = name.startswith("chunked")
+    match CASES[name]:
+        case ("rate", _):
+            return Inside(step=torch.zeros(heads, 1, size), gate="step")
+        case ("every", _):
+            return Inside(key=bias, key_tau=16.0, gate="key", expand=silu, reads=silu)
+        case (_, "every"):
+            return Inside(value=bias, value_tau=16.0, gate="value", expand=silu, reads=silu)
+    return Inside(expand=silu, reads=silu)
 
 
 if __name__ == "__main__":

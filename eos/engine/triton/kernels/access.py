@@ -6,6 +6,7 @@ from collections import namedtuple
 import triton
 import triton.language as tl
 
+from eos.engine.triton.kernels.edges import activated, complement, log_sigmoid
 from eos.engine.triton.kernels.intervals import FLOOR, document
 
 #: A tensor [B, T, H, X]: its first entry, its strides over time, heads and features, and the unit of that over batch:
@@ -42,9 +43,28 @@ def load_transposed(at, role, rest, x, X: tl.constexpr, C: tl.constexpr):
 
 
 @triton.jit
-def load_decay(at, role, rest, x, X: tl.constexpr, C: tl.constexpr):
-    """A log-decay of every entry [C, X], floored."""
-    return tl.maximum(load(at, role, rest, x, X, C).to(tl.float32), FLOOR)
+def load_bias(bias, h, x, X: tl.constexpr):
+    """Of a head [X], from [H, X]."""
+    return tl.load(bias + h * X + x, mask=x < X, other=0.0)
+
+
+@triton.jit
+def load_decay(at, role, bias, h, rest, x, X: tl.constexpr, C: tl.constexpr, LINK: tl.constexpr, TAU: tl.constexpr):
+    """A log-decay of every entry [C, X], floored; with LINK that of a pre-activation."""
+    g = load(at, role, rest, x, X, C).to(tl.float32)
+    if LINK:
+        inside = (tl.arange(0, C)[:, None] < rest) & (x[None, :] < X)
+        g = tl.where(inside, log_sigmoid(g + load_bias(bias, h, x, X)[None, :], TAU), 0.0)
+    return tl.maximum(g, FLOOR)
+
+
+@triton.jit
+def as_written(column, g, SILU: tl.constexpr, GATE: tl.constexpr):
+    """Columns in float32 as they are written: through a silu and by the complement of their decay, where asked."""
+    column = activated(column, SILU)
+    if GATE:
+        column = column * complement(g)
+    return column
 
 
 @triton.jit

@@ -3,8 +3,10 @@
 import triton.language as tl
 
 from eos.engine.triton.kernels.access import (
+    as_written,
     kernel,
     load,
+    load_bias,
     load_decay,
     load_reset,
     opened,
@@ -12,6 +14,13 @@ from eos.engine.triton.kernels.access import (
     store,
     unbroken,
     where,
+)
+from eos.engine.triton.kernels.edges import (
+    activated,
+    activated_slope,
+    complement,
+    log_sigmoid,
+    log_sigmoid_slope,
 )
 from eos.engine.triton.kernels.intervals import (
     FLOOR,
@@ -41,6 +50,7 @@ def chunked_backward(
     far_rows,
     far_columns,
     decay,
+    bias,
     drows,
     dcolumns,
     ddecay,
@@ -80,6 +90,13 @@ def chunked_backward(
     ROWS: tl.constexpr,
     DECAY: tl.constexpr,
     SPLIT: tl.constexpr,
+    LINK: tl.constexpr,
+    TAU: tl.constexpr,
+    GATE: tl.constexpr,
+    ROWS_SILU: tl.constexpr,
+    COLUMNS_SILU: tl.constexpr,
+    FAR_ROWS_SILU: tl.constexpr,
+    FAR_COLUMNS_SILU: tl.constexpr,
     PRECISION: tl.constexpr,
     DOT: tl.constexpr,
 ):
@@ -91,6 +108,9 @@ def chunked_backward(
 
     With ERASE the last rows read before their step. Of several columns each is a launch: ADD adds what these columns
     give to the gradients of rows and log-decay that the launch before made, which have the memory's share already.
+
+    LINK, TAU, ``bias`` [H, X], GATE and the silus of rows and columns are as in :func:`chunked_scores`; gradients are
+    those of what comes in, of a decay's pre-activation, and ungated. Far rows and columns that come decayed are made.
     """
     tiles: tl.constexpr = (X + BX - 1) // BX
     chunks = (T + C - 1) // C
@@ -106,9 +126,13 @@ def chunked_backward(
     near_table = near_intervals + (head * chunks + n) * (VECTORS * C)
     far_table = far_intervals + (head * chunks + n) * (VECTORS * C)
     if NEAR == 2:
-        g = load_decay(where(decay, decay_batch, b, h, n, C), decay, rest, x, X, C)
+        g = load_decay(where(decay, decay_batch, b, h, n, C), decay, bias, h, rest, x, X, C, LINK, TAU)
         first, second = pieces(g)
     column = load(where(columns, columns_batch, b, h, n, C), columns, rest, x, X, C)
+    if GATE:
+        column = as_written(column, g, COLUMNS_SILU, True).to(columns.pointer.dtype.element_ty)
+    elif COLUMNS_SILU:
+        column = activated(column, True).to(columns.pointer.dtype.element_ty)
     dcolumn = tl.zeros([C, BX], tl.float32)
     ends = tl.zeros([BX], tl.float32)
     for start in tl.range(0, Z, BZ, num_stages=1):
@@ -117,6 +141,8 @@ def chunked_backward(
         zx = z[:, None] * memory_z + x[None, :] * memory_x
         adjoint = tl.load(adjoints + place + zx, mask=inside, other=0.0)
         far = load(where(far_columns, far_columns_batch, b, h, n, C), far_columns, rest, z, Z, C)
+        if FAR_COLUMNS_SILU:
+            far = activated(far, True)
         dcolumn += product(far.to(DOT), adjoint.to(DOT), PRECISION)
         if DECAY and not ADD:
             kept = tl.load(memories + place + zx, mask=inside, other=0.0).to(tl.float32) * adjoint.to(tl.float32)
@@ -141,6 +167,8 @@ def chunked_backward(
     for read in tl.static_range(READS):
         table = masks_of(masks, read, READS, ERASE, C)
         row = load(where(rows, rows_batch, b, read * H + h, n, C), rows, rest, x, X, C)
+        if ROWS_SILU:
+            row = activated(row, True).to(rows.pointer.dtype.element_ty)
         far_row_at = where(far_rows, far_rows_batch, b, read * H + h, n, C)
         far_column_at = where(far_columns, far_columns_batch, b, h, n, C)
         drow = tl.zeros([C, BX], tl.float32)
@@ -154,8 +182,12 @@ def chunked_backward(
         for start in tl.range(0, Z, BZ, num_stages=1):
             z = start + tl.arange(0, BZ)
             far = load(far_row_at, far_rows, rest, z, Z, C)
+            if FAR_ROWS_SILU:
+                far = activated(far, True)
             if FAR != 2:
                 other = load(far_column_at, far_columns, rest, z, Z, C)
+                if FAR_COLUMNS_SILU:
+                    other = activated(other, True)
                 if ROWS or DECAY:
                     a += product(far.to(DOT), tl.trans(other.to(DOT)), PRECISION)
                 at += product(other.to(DOT), tl.trans(far.to(DOT)), PRECISION)
@@ -199,11 +231,21 @@ def chunked_backward(
             else:
                 passed += row.to(tl.float32) * drow
         if ROWS:
+            if ROWS_SILU:
+                row = load(where(rows, rows_batch, b, read * H + h, n, C), rows, rest, x, X, C)
+                drow = drow * activated_slope(row, True)
             to = where(drows, drows_batch, b, read * H + h, n, C)
             if ADD:
                 drow += load(to, drows, rest, x, X, C).to(tl.float32)
             store(to, drows, drow, rest, x, X, C)
-    store(where(dcolumns, dcolumns_batch, b, h, n, C), dcolumns, dcolumn, rest, x, X, C)
+    dmade = dcolumn
+    if GATE:  # made anew, which holds fewer registers until here than keeping it
+        g = load_decay(where(decay, decay_batch, b, h, n, C), decay, bias, h, rest, x, X, C, LINK, TAU)
+        dmade = dmade * complement(g)
+    if COLUMNS_SILU:
+        made = load(where(columns, columns_batch, b, h, n, C), columns, rest, x, X, C)
+        dmade = dmade * activated_slope(made, True)
+    store(where(dcolumns, dcolumns_batch, b, h, n, C), dcolumns, dmade, rest, x, X, C)
 
     if DECAY:
         # d log o_t = Σ_{r ≥ t} (row_r ∘ drow_r − column_r ∘ dcolumn_r) + m ∘ λ at the chunk's end, in one document
@@ -228,8 +270,15 @@ def chunked_backward(
                 d = tl.where((load_reset(reset, b, n, T, C) > 0)[:, None], 0.0, d)
             else:
                 d += ends[None, :]
+            if GATE:
+                made = load(where(columns, columns_batch, b, h, n, C), columns, rest, x, X, C)
+                d -= exp(g) * activated(made, COLUMNS_SILU) * dcolumn
             raw = load(where(decay, decay_batch, b, h, n, C), decay, rest, x, X, C).to(tl.float32)
-            d = tl.where(raw < FLOOR, 0.0, d)
+            if LINK:
+                raw += load_bias(bias, h, x, X)[None, :]
+                d = tl.where(log_sigmoid(raw, TAU) < FLOOR, 0.0, d * log_sigmoid_slope(raw, TAU))
+            else:
+                d = tl.where(raw < FLOOR, 0.0, d)
             at = where(ddecay, ddecay_batch, b, h, n, C)
             if ADD:
                 d += load(at, ddecay, rest, x, X, C)

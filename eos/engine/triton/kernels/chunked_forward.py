@@ -2,7 +2,8 @@
 
 import triton.language as tl
 
-from eos.engine.triton.kernels.access import kernel, load, load_decay, load_transposed, store, where
+from eos.engine.triton.kernels.access import as_written, kernel, load, load_decay, load_transposed, store, where
+from eos.engine.triton.kernels.edges import activated
 from eos.engine.triton.kernels.intervals import (
     VECTORS,
     levels,
@@ -24,6 +25,7 @@ def chunked_forward(
     inputs,
     read_inputs,
     over_value,
+    value_bias,
     outputs,
     erase_columns,
     solved,
@@ -65,6 +67,11 @@ def chunked_forward(
     RESET: tl.constexpr,
     STORE: tl.constexpr,
     REVERSE: tl.constexpr,
+    LINK: tl.constexpr,
+    TAU: tl.constexpr,
+    GATE: tl.constexpr,
+    READS_SILU: tl.constexpr,
+    COLUMNS_SILU: tl.constexpr,
     PRECISION: tl.constexpr,
     DOT: tl.constexpr,
 ):
@@ -79,6 +86,9 @@ def chunked_forward(
 
     ERASE adds a write whose inputs follow from the memory, w = ``solved`` m + ``solved_inputs`` of :func:`delta_solve`,
     and stores them as ``erased``.
+
+    LINK, TAU and ``value_bias`` [H, V] are of a decay over V that comes as a pre-activation, whose complement gates
+    ``read_inputs`` with GATE. What is not decayed already, reads and columns, goes through a silu where asked.
     """
     tiles: tl.constexpr = (V + BV - 1) // BV
     head = (tl.program_id(0) // tiles).to(tl.int64)
@@ -101,7 +111,9 @@ def chunked_forward(
         if VALUE == 1:
             value_table = value_intervals + (head * chunks + n) * (VECTORS * C)
         if VALUE == 2:
-            gv = load_decay(where(over_value, value_batch, b, h, n, C), over_value, rest, v, V, C)
+            gv = load_decay(
+                where(over_value, value_batch, b, h, n, C), over_value, value_bias, h, rest, v, V, C, LINK, TAU
+            )
             first, second = pieces(gv)
         if ERASE:
             u = load(where(solved, solved_batch, b, h, n, C), solved, rest, k, K, C)
@@ -111,12 +123,18 @@ def chunked_forward(
             store(where(erased, erased_batch, b, h, n, C), erased, w, rest, v, V, C)
         for read in tl.static_range(READS):
             i = load(where(read_inputs, read_inputs_batch, b, h, n, C), read_inputs, rest, v, V, C)
+            if GATE:
+                i = as_written(i, gv, False, True)
             s = load(where(reads, reads_batch, b, read * H + h, n, C), reads, rest, k, K, C)
+            if READS_SILU:
+                s = activated(s, True)
             if KEY == 2:
                 place = ((read * (tl.num_programs(0) // tiles) + head) * chunks + n) * C * C
                 a = tl.load(scores + place + c[:, None] * C + c[None, :])
             else:
                 e = load(where(columns, columns_batch, b, h, n, C), columns, rest, k, K, C)
+                if COLUMNS_SILU:
+                    e = activated(e, True)
                 a = product(s.to(DOT), tl.trans(e.to(DOT)), PRECISION)
             y = product(s.to(DOT), m.to(DOT), PRECISION)
             if KEY == 0:
@@ -148,6 +166,8 @@ def chunked_forward(
         for write in tl.static_range(WRITES):
             # loaded as its transpose: some versions of Triton transpose what came out of a product wrongly
             x = load_transposed(where(columns, columns_batch, b, write * H + h, n, C), columns, rest, k, K, C)
+            if COLUMNS_SILU:
+                x = activated(x, True)
             z = load(where(inputs, inputs_batch, b, write * H + h, n, C), inputs, rest, v, V, C)
             if KEY == 1:
                 x = x * (load_right(key_table, C) if REVERSE else load_left(key_table, C))[None, :]

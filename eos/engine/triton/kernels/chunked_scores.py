@@ -3,6 +3,7 @@
 import triton.language as tl
 
 from eos.engine.triton.kernels.access import (
+    as_written,
     kernel,
     load,
     load_decay,
@@ -14,6 +15,7 @@ from eos.engine.triton.kernels.access import (
     unbroken,
     where,
 )
+from eos.engine.triton.kernels.edges import activated
 from eos.engine.triton.kernels.intervals import (
     VECTORS,
     document,
@@ -39,6 +41,7 @@ def chunked_scores(
     rows,
     columns,
     decay,
+    bias,
     decayed_rows,
     decayed_columns,
     reset,
@@ -62,6 +65,11 @@ def chunked_scores(
     BEFORE: tl.constexpr,
     ERASE: tl.constexpr,
     RESET: tl.constexpr,
+    LINK: tl.constexpr,
+    TAU: tl.constexpr,
+    GATE: tl.constexpr,
+    ROWS_SILU: tl.constexpr,
+    COLUMNS_SILU: tl.constexpr,
     PRECISION: tl.constexpr,
     DOT: tl.constexpr,
 ):
@@ -72,6 +80,9 @@ def chunked_scores(
     start and columns to its end, in the shapes of rows and columns; ``totals`` [B·H, N, X]. With ERASE both make all of
     this, and the last rows read before their step, whatever the others do, and have their scores in ``last_scores``
     [B·H, N, C, C], in float32, besides.
+
+    With KIND 2 the decay may come as a pre-activation (LINK, TAU and ``bias`` [H, X]), columns may be gated by its
+    complement (GATE), and rows and columns go through a silu.
     """
     chunks = (T + C - 1) // C
     heads = tl.num_programs(0) // chunks
@@ -115,8 +126,9 @@ def chunked_scores(
     else:
         for start in tl.range(0, X, BX, num_stages=1):
             x = start + tl.arange(0, BX)
-            column = load(where(columns, columns_batch, b, h, n, C), columns, rest, x, X, C).to(tl.float32)
-            g = load_decay(where(decay, decay_batch, b, h, n, C), decay, rest, x, X, C)
+            column = load(where(columns, columns_batch, b, h, n, C), columns, rest, x, X, C)
+            g = load_decay(where(decay, decay_batch, b, h, n, C), decay, bias, h, rest, x, X, C, LINK, TAU)
+            column = as_written(column, g, COLUMNS_SILU, GATE)
             first, second = pieces(g)
             left = summed_decay(load_mask(masks, levels(C) + 1, C), first, second)
             left = outlives(left, reset, b, n, T, C, RESET)
@@ -130,9 +142,11 @@ def chunked_scores(
             pairs = tl.zeros([C, C], tl.float32)
             for start in tl.range(0, X, BX, num_stages=1):
                 x = start + tl.arange(0, BX)
-                row = load(where(rows, rows_batch, b, read * H + h, n, C), rows, rest, x, X, C).to(tl.float32)
-                column = load(where(columns, columns_batch, b, h, n, C), columns, rest, x, X, C).to(tl.float32)
-                g = load_decay(where(decay, decay_batch, b, h, n, C), decay, rest, x, X, C)
+                row = load(where(rows, rows_batch, b, read * H + h, n, C), rows, rest, x, X, C)
+                row = activated(row, ROWS_SILU)
+                column = load(where(columns, columns_batch, b, h, n, C), columns, rest, x, X, C)
+                g = load_decay(where(decay, decay_batch, b, h, n, C), decay, bias, h, rest, x, X, C, LINK, TAU)
+                column = as_written(column, g, COLUMNS_SILU, GATE)
                 first, second = pieces(g)
                 right = summed_decay(load_mask(table, levels(C), C), first, second)
                 right = opened(right, reset, b, n, T, C, RESET)

@@ -3,8 +3,9 @@
 import triton.language as tl
 
 from eos.engine.triton.kernels.access import kernel
+from eos.engine.triton.kernels.edges import log_sigmoid_slope, sigmoid, softplus
 from eos.engine.triton.kernels.intervals import FLOOR, exp
-from eos.engine.triton.kernels.scans import forget, gather, log_decay, scanned, store_tile, tile_of
+from eos.engine.triton.kernels.scans import forget, gate_of, gather, log_decay, scanned, store_tile, tile_of
 
 
 @kernel
@@ -18,6 +19,7 @@ def elementwise_backward(
     over_both,
     step,
     rate,
+    bias,
     first_dy,
     second_dy,
     reset,
@@ -68,6 +70,9 @@ def elementwise_backward(
     TAU: tl.constexpr,
     BEFORE: tl.constexpr,
     RESET: tl.constexpr,
+    MADE: tl.constexpr,
+    MADE_TAU: tl.constexpr,
+    GATE: tl.constexpr,
     KEY_EVERY: tl.constexpr,
     VALUE_EVERY: tl.constexpr,
     DKEY: tl.constexpr,
@@ -78,6 +83,8 @@ def elementwise_backward(
     """All gradients, chunks in reverse; ``adjoint`` [B·H, K, V] is the memory's, after the last step and then before
     the first. What a tile of V has a share of (dexpand, dreads, dkey, dstep where they have no V) is stored by tile,
     the tiles on the axis of heads. ``drate`` [B·H, K, V] is summed over time, from zero.
+
+    MADE and GATE are as in :func:`elementwise_forward`; gradients are those of the pre-activation.
     """
     tiles: tl.constexpr = (V + BV - 1) // BV
     tile = tl.program_id(0) % tiles
@@ -102,19 +109,22 @@ def elementwise_backward(
         all_step = tl.zeros([C, BV], tl.float32)
         for row in range(K):
             k = row
-            log_o, product = log_decay(
-                over_key, over_value, over_both, step, rate, key_batch, value_batch, both_batch, step_batch,
-                b, h, k, n, rest, v, V, C, 0, KEY, VALUE, BOTH, RATE, STEP_V, LINK, TAU,
+            log_o, product, made_of = log_decay(
+                over_key, over_value, over_both, step, rate, bias, key_batch, value_batch, both_batch, step_batch,
+                b, h, k, n, rest, v, V, C, 0, KEY, VALUE, BOTH, RATE, STEP_V, LINK, TAU, MADE, MADE_TAU,
             )  # fmt: skip
             o = forget(exp(tl.maximum(log_o, FLOOR)), reset, b, n, T, C, 0, RESET)
-            next_log, _ = log_decay(
-                over_key, over_value, over_both, step, rate, key_batch, value_batch, both_batch, step_batch,
-                b, h, k, n, rest, v, V, C, 1, KEY, VALUE, BOTH, RATE, STEP_V, LINK, TAU,
+            next_log, _, _ = log_decay(
+                over_key, over_value, over_both, step, rate, bias, key_batch, value_batch, both_batch, step_batch,
+                b, h, k, n, rest, v, V, C, 1, KEY, VALUE, BOTH, RATE, STEP_V, LINK, TAU, MADE, MADE_TAU,
             )  # fmt: skip
             later = forget(exp(tl.maximum(next_log, FLOOR)), reset, b, n, T, C, 1, RESET)
             later = tl.where((c == C - 1)[:, None], 1.0, later)
             e = tile_of(expand, expand_batch, b, h, k, n, rest, v, V, C, 0, EXPAND_V)
-            u = e * i
+            gate = 1.0
+            if GATE:
+                gate = gate_of(log_o, made_of, True, RATE)
+            u = e * i * gate
             place = ((head * (chunks + 1) + n) * K + k) * V + v
             m = scanned(o, u, tl.load(memories + place, mask=v < V, other=0.0), C, BV, False)
             seed = tl.zeros([C, BV], tl.float32)
@@ -129,10 +139,29 @@ def elementwise_backward(
             at = adjoint + (head * K + k) * V + v
             grow = scanned(later, seed, tl.load(at, mask=v < V, other=0.0), C, BV, True)
             tl.store(at, tl.sum(tl.where((c == 0)[:, None], o * grow, 0.0), 0), mask=v < V)
-            di += grow * e
-            gather(dexpand, dexpand_batch, b, share if not EXPAND_V else h, k, n, rest, v, V, C, 0, EXPAND_V, grow * i)
+            di += grow * e * gate
+            gather(
+                dexpand,
+                dexpand_batch,
+                b,
+                share if not EXPAND_V else h,
+                k,
+                n,
+                rest,
+                v,
+                V,
+                C,
+                0,
+                EXPAND_V,
+                grow * i * gate,
+            )
             if DKEY or DVALUE or DBOTH or DRATE:
-                dlog = tl.where(log_o < FLOOR, 0.0, grow * (m - u))
+                dlog = grow * (m - u)
+                if GATE and not RATE:
+                    dlog -= exp(log_o) * (grow * e * i)
+                dlog = tl.where(log_o < FLOOR, 0.0, dlog)
+                if MADE and not RATE:
+                    dlog = dlog * log_sigmoid_slope(made_of, MADE_TAU)
                 if (DKEY and not KEY_EVERY) or DVALUE:
                     all_log += dlog
                 if DKEY and KEY_EVERY:
@@ -150,8 +179,13 @@ def elementwise_backward(
                         change = dlog * factor[None, :]
                         gather(dstep, dstep_batch, b, at_head, k, n, rest, v, V, C, 0, STEP_V, change)
                     else:
-                        all_step += dlog * factor[None, :]
+                        change = dlog * factor[None, :]
+                        if GATE:
+                            change += grow * e * i
+                        all_step += change * sigmoid(made_of) if MADE else change
                     steps = tile_of(step, step_batch, b, h, k, n, rest, v, V, C, 0, STEP_V)
+                    if MADE:
+                        steps = tl.where((c < rest)[:, None], softplus(made_of), 0.0)
                     at = drate + (head * K + k) * V + v
                     summed = tl.load(at, mask=v < V, other=0.0) + tl.sum(dlog * steps, 0)
                     tl.store(at, summed, mask=v < V)

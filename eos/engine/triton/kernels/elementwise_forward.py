@@ -4,7 +4,7 @@ import triton.language as tl
 
 from eos.engine.triton.kernels.access import kernel
 from eos.engine.triton.kernels.intervals import FLOOR, exp
-from eos.engine.triton.kernels.scans import forget, log_decay, scanned, store_tile, tile_of
+from eos.engine.triton.kernels.scans import forget, gate_of, log_decay, scanned, store_tile, tile_of
 
 
 @kernel
@@ -18,6 +18,7 @@ def elementwise_forward(
     over_both,
     step,
     rate,
+    bias,
     first_out,
     second_out,
     reset,
@@ -49,10 +50,14 @@ def elementwise_forward(
     TAU: tl.constexpr,
     BEFORE: tl.constexpr,
     RESET: tl.constexpr,
+    MADE: tl.constexpr,
+    MADE_TAU: tl.constexpr,
+    GATE: tl.constexpr,
 ):
     """Up to two reads, and the memory that every chunk finds and the last leaves, ``memories`` [B·H, N + 1, K, V].
 
-    ``memories`` hold the memory before the first chunk when it starts.
+    ``memories`` hold the memory before the first chunk when it starts. MADE: the only decay, or the step, comes as a
+    pre-activation with a ``bias``; GATE: the complement of that decay, or that step, gates what is written.
     """
     tiles: tl.constexpr = (V + BV - 1) // BV
     head = (tl.program_id(0) // tiles).to(tl.int64)
@@ -68,12 +73,14 @@ def elementwise_forward(
         z = tl.zeros([C, BV], tl.float32)
         for row in range(K):
             k = row
-            log_o, _ = log_decay(
-                over_key, over_value, over_both, step, rate, key_batch, value_batch, both_batch, step_batch,
-                b, h, k, n, rest, v, V, C, 0, KEY, VALUE, BOTH, RATE, STEP_V, LINK, TAU,
+            log_o, _, made_of = log_decay(
+                over_key, over_value, over_both, step, rate, bias, key_batch, value_batch, both_batch, step_batch,
+                b, h, k, n, rest, v, V, C, 0, KEY, VALUE, BOTH, RATE, STEP_V, LINK, TAU, MADE, MADE_TAU,
             )  # fmt: skip
             o = forget(exp(tl.maximum(log_o, FLOOR)), reset, b, n, T, C, 0, RESET)
             u = tile_of(expand, expand_batch, b, h, k, n, rest, v, V, C, 0, EXPAND_V) * i
+            if GATE:
+                u = u * gate_of(log_o, made_of, True, RATE)
             at = memories + ((head * (chunks + 1) + n) * K + k) * V + v
             m = scanned(o, u, tl.load(at, mask=v < V, other=0.0), C, BV, False)
             tl.store(at + K * V, tl.sum(tl.where((c == C - 1)[:, None], m, 0.0), 0), mask=v < V)

@@ -15,6 +15,7 @@ from collections import namedtuple
 import triton
 import triton.language as tl
 
+from eos.engine.triton.kernels.edges import complement, log_sigmoid, softplus
 from eos.engine.triton.kernels.intervals import exp
 
 #: A tensor [B, T, H, K, V]: its first entry, its strides over time, heads, K and V, and the unit of that over batch.
@@ -42,6 +43,7 @@ def log_decay(
     over_both,
     step,
     rate,
+    bias,
     key_batch,
     value_batch,
     both_batch,
@@ -62,24 +64,60 @@ def log_decay(
     STEP_V: tl.constexpr,
     LINK: tl.constexpr,
     TAU: tl.constexpr,
+    MADE: tl.constexpr,
+    MADE_TAU: tl.constexpr,
 ):
-    """The log-decay of row k [C, BV|1] in nats, not floored, zero past the end; and rate × step."""
+    """The log-decay of row k [C, BV|1] in nats, not floored, zero past the end; rate × step; and what it is made of.
+
+    MADE: that is a pre-activation with its bias, of the log-decay over K or V, or of the step over V.
+    """
     total = tl.zeros([C, 1], tl.float32)
-    product = total
+    product, u = total, total
     if KEY:
-        total = total + tile_of(over_key, key_batch, b, h, k, n, rest, v, V, C, SHIFT, False)
+        u = tile_of(over_key, key_batch, b, h, k, n, rest, v, V, C, SHIFT, False)
+        if MADE:
+            u += tl.load(bias.pointer + h * bias.head + k * bias.key)
+            total = log_sigmoid(u, MADE_TAU)
+        else:
+            total = total + u
     if VALUE:
-        total = total + tile_of(over_value, value_batch, b, h, 0, n, rest, v, V, C, SHIFT, True)
+        u = tile_of(over_value, value_batch, b, h, 0, n, rest, v, V, C, SHIFT, True)
+        if MADE:
+            u += tl.load(bias.pointer + h * bias.head + v * bias.value, mask=v < V, other=0.0)[None, :]
+            total = log_sigmoid(u, MADE_TAU)
+        else:
+            total = total + u
     if BOTH:
         total = total + tile_of(over_both, both_batch, b, h, k, n, rest, v, V, C, SHIFT, True)
     if RATE:
         factor = tl.load(rate.pointer + h * rate.head + k * rate.key + v * rate.value, mask=v < V, other=0.0)
-        product = tile_of(step, step_batch, b, h, k, n, rest, v, V, C, SHIFT, STEP_V) * factor.to(tl.float32)[None, :]
-        linked = product
-        if LINK:
-            linked = (tl.minimum(product, 0.0) - tl.log(1.0 + exp(-tl.abs(product)))) * (1.0 / TAU)
-        total = total + tl.where((tl.arange(0, C) + SHIFT < rest)[:, None], linked, 0.0)
-    return total, product
+        u = tile_of(step, step_batch, b, h, k, n, rest, v, V, C, SHIFT, STEP_V)
+        steps = u
+        if MADE:
+            u += tl.load(bias.pointer + h * bias.head + v * bias.value, mask=v < V, other=0.0)[None, :]
+            steps = softplus(u)
+        product = steps * factor.to(tl.float32)[None, :]
+        total = total + linked(product, LINK, TAU)
+    if MADE or RATE:
+        total = tl.where((tl.arange(0, C) + SHIFT < rest)[:, None], total, 0.0)
+    return total, product, u
+
+
+@triton.jit
+def linked(product, LINK: tl.constexpr, TAU: tl.constexpr):
+    """rate × step as a log-decay: itself, or with LINK log_sigmoid(rate × step) / TAU."""
+    if LINK:
+        product = (tl.minimum(product, 0.0) - tl.log(1.0 + exp(-tl.abs(product)))) * (1.0 / TAU)
+    return product
+
+
+@triton.jit
+def gate_of(log_decay, u, GATE: tl.constexpr, STEP: tl.constexpr):
+    """What multiplies the write: the complement of its decay, or with STEP the step that ``u`` makes; or one."""
+    gate = 1.0
+    if GATE:
+        gate = softplus(u) if STEP else complement(log_decay)
+    return gate
 
 
 @triton.jit

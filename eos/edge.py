@@ -1,0 +1,143 @@
+"""Edges: tensors that are not made yet, pointwise functions of a pre-activation.
+
+A gate is a log-sigmoid of a projection, a step its softplus, an expand state often its silu. Made by torch, each is a
+pass over memory before the scan; the Triton kernels can make it as they load the pre-activation. So a stage returns an
+:class:`Edge`, and a plan says whether its kernels make it (eos.engine.edges) or torch does, as soon as one of its
+functions takes it. Whoever does not know of edges never meets one.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torch.utils._pytree import tree_map
+
+Form = Literal["log_sigmoid", "softplus", "silu", "complement"]
+
+_FORMS: dict[Form, Callable[[Tensor, float], Tensor]] = {
+    "log_sigmoid": lambda u, tau: F.logsigmoid(u) if tau == 1.0 else F.logsigmoid(u) / tau,
+    "softplus": lambda u, tau: F.softplus(u),
+    "silu": lambda u, tau: F.silu(u),
+    "complement": lambda u, tau: -torch.expm1(u),
+}
+#: What can be asked of an edge without making it.
+_ASKED = {
+    Tensor.dim,
+    Tensor.size,
+    Tensor.numel,
+    Tensor.is_floating_point,
+    Tensor.__hash__,
+    *(
+        getattr(Tensor, name).__get__
+        for name in "shape dtype device ndim is_cuda is_meta requires_grad is_sparse layout".split()
+    ),
+}
+
+
+class Edge(Tensor):
+    """f(z + bias), made by the first function of torch that takes it, and then kept.
+
+    Its shape, dtype and device are asked for as of any tensor. A :class:`torch.autograd.Function` is no function of
+    torch: hand it ``edge.made()``, or its backward pass says so.
+
+    Arguments:
+        form: f, one of log_sigmoid(u) / tau, softplus(u), silu(u), and the complement −expm1(u) of a log-decay.
+        z: the pre-activation [B,T,H,…], or for a complement the log-decay, which may be an edge itself.
+        bias: [H,…], with the axes of z after T; None for none. With one, u is in float32 or wider.
+        tau: divides log_sigmoid; > 0.
+        axis: 3 or 4 to give what is made one more axis of size 1 there, as gates over V or over K have.
+    """
+
+    form: Form
+    z: Tensor
+    bias: Tensor | None
+    tau: float
+    axis: int | None
+    _made: Tensor | None
+
+    @staticmethod
+    def __new__(
+        cls, form: Form, z: Tensor, bias: Tensor | None = None, *, tau: float = 1.0, axis: int | None = None
+    ) -> "Edge":
+        """An empty wrapper: its entries are nowhere until they are made."""
+        shape = list(z.shape)
+        if axis is not None:
+            shape.insert(axis, 1)
+        taught = torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in (z, bias))
+        dtype = z.dtype if bias is None else torch.promote_types(z.dtype, bias.dtype)
+        edge: Edge = Tensor._make_wrapper_subclass(cls, shape, dtype=dtype, device=z.device, requires_grad=taught)
+        if taught:
+            with torch._C.DisableTorchFunctionSubclass():
+                edge.register_hook(_refuse)  # type: ignore[no-untyped-call]
+        return edge
+
+    def __init__(
+        self, form: Form, z: Tensor, bias: Tensor | None = None, *, tau: float = 1.0, axis: int | None = None
+    ) -> None:
+        self.form, self.z, self.bias, self.tau, self.axis = form, z, bias, tau, axis
+        self._made = None
+
+    def made(self) -> Tensor:
+        """The tensor that this edge stands for."""
+        if self._made is None or (torch.is_grad_enabled() and self.requires_grad and not self._made.requires_grad):
+            self._made = _make(self.form, self.z, self.bias, self.tau, self.axis)
+        return self._made
+
+    @classmethod
+    def __torch_function__(
+        cls, func: Callable[..., Any], types: Iterable[type], args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        """Any function of torch takes what is made; a question about its form is answered without."""
+        if func in _ASKED:
+            with torch._C.DisableTorchFunctionSubclass():
+                return func(*args, **(kwargs or {}))
+        args, kwargs = tree_map(made, (args, kwargs or {}))
+        return func(*args, **kwargs)
+
+    @classmethod
+    def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # type: ignore[override]
+        """Where a wrapper arrives that went around the functions of torch."""
+        raise TypeError(f"{func} was handed an Edge that is not made; hand it edge.made()")
+
+
+def made(x: Any) -> Any:
+    """What an edge stands for; anything else as it is."""
+    return x.made() if isinstance(x, Edge) else x
+
+
+def log_sigmoid(z: Tensor, bias: Tensor | None = None, *, tau: float = 1.0) -> Tensor:
+    """log_sigmoid(z + bias) / tau, a log-decay."""
+    return _edge("log_sigmoid", z, bias, tau=tau)
+
+
+def softplus(z: Tensor, bias: Tensor | None = None) -> Tensor:
+    """softplus(z + bias), a step."""
+    return _edge("softplus", z, bias)
+
+
+def silu(z: Tensor) -> Tensor:
+    """z sigmoid(z)."""
+    return _edge("silu", z, None)
+
+
+def complement(log_decay: Tensor, *, axis: int) -> Tensor:
+    """1 − o of a log-decay log o over K (axis 4) or over V (axis 3), as a gate [B,T,H,K,1] or [B,T,H,1,V]."""
+    return _edge("complement", log_decay, None, axis=axis)
+
+
+def _edge(form: Form, z: Tensor, bias: Tensor | None, *, tau: float = 1.0, axis: int | None = None) -> Tensor:
+    if torch.compiler.is_compiling():  # which fuses what it traces by itself
+        return _make(form, z, bias, tau, axis)
+    return Edge(form, z, bias, tau=tau, axis=axis)
+
+
+def _make(form: Form, z: Tensor, bias: Tensor | None, tau: float, axis: int | None) -> Tensor:
+    u = made(z) if bias is None else z.to(torch.promote_types(z.dtype, bias.dtype)) + bias
+    whole = _FORMS[form](u, tau)
+    return whole if axis is None else whole.unsqueeze(axis)
+
+
+def _refuse(gradient: Tensor) -> Tensor:
+    raise TypeError("a torch.autograd.Function was handed an Edge that is not made; hand it edge.made()")

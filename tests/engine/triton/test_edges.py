@@ -1,0 +1,224 @@
+"""What the kernels make of pre-activations, interpreted, against torch in float64: outputs, memory, every gradient."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+import eos
+from eos import EOSLayer, edge
+from eos.compose import load_model_recipe
+from eos.engine.algorithm import AbstractAlgorithm
+from eos.engine.edges import made_in_kernels
+from eos.engine.sequential import sequential
+from eos.engine.structure import structure_of
+from eos.engine.triton.elementwise import TritonElementwise
+from eos.engine.triton.segments import TritonChunked
+from eos.engine.triton.tiles import Scans, Tiles
+from eos.engine.windows import run_windows
+from eos.models import LanguageModel
+from eos.record import Link, Recurrence, Transition
+from tests.compare import assert_close
+from tests.engine.triton.flags import Flags
+from tests.engine.triton.flags import record as plain
+from tests.tolerances import FLOAT32_SHORT
+
+CHUNKED = TritonChunked(Tiles(chunk=8, value=16, scores=16, near=16, far=16))
+ELEMENTWISE = TritonElementwise(Scans(forward=4, backward=4, value=8))
+
+
+#: Of logits, which are drawn of size 4: log-decays from nearly none to some below −88, the floor.
+SCALE = 3.0
+
+#: A decay's gradient has the digits of its largest, and slopes weigh that of strong decays more.
+TOLERANCE = 2 * FLOAT32_SHORT
+
+# 1 / (1 + e^u) of a large u
+pytestmark = pytest.mark.filterwarnings("ignore:overflow encountered in exp2")
+
+
+class Operands:
+    """The leaves of a record with edges, drawn in float64 and then cast."""
+
+    def __init__(self, dtype: torch.dtype) -> None:
+        self.dtype, self.generator = dtype, torch.Generator().manual_seed(3)
+        self.found: dict[str, Tensor] = {}
+
+    def __call__(self, name: str, *shape: int, scale: float = 1.0) -> Tensor:
+        drawn = scale * torch.randn(*shape, generator=self.generator, dtype=torch.float64)
+        self.found[name] = drawn.to(self.dtype).requires_grad_()
+        return self.found[name]
+
+
+def with_edges(flags: Flags, dtype: torch.dtype, *, decays: str, gate: str, silu: str, **sizes: int) -> Any:
+    """A record of these flags and its leaves: which decays are pre-activations, what gates, and what has a silu."""
+    record, leaf = plain(flags, **sizes), Operands(dtype)
+    batch, length, heads, key, value = (record.sizes[axis] for axis in "BTHKV")
+    held: dict[str, Tensor | None] = {}
+    for name, size in (("key", key), ("value", value)):
+        if getattr(flags, name) == "none":
+            continue
+        z = leaf(name, batch, length, heads, size if getattr(flags, name) == "every" else 1, scale=4.0)
+        if name in decays.split():
+            held[name] = edge.log_sigmoid(z * SCALE, leaf(f"{name} bias", heads, z.shape[-1]), tau=0.35)
+        else:
+            held[name] = torch.nn.functional.logsigmoid(z)
+    if gate:
+        decay = held[gate]
+        assert decay is not None
+        held["gate"] = edge.complement(decay, axis=4 if gate == "key" else 3)
+    states = {"i": (length, heads, value), "e": (length, heads, key), "s": (length, heads, key)}
+    i, e, s = (leaf(name, batch, *shape) for name, shape in states.items())
+    made = Recurrence(
+        input=i,
+        expand=edge.silu(e) if "e" in silu else e,
+        shrink=tuple(edge.silu(s * (j + 1)) if "s" in silu else s * (j + 1) for j in range(flags.reads)),
+        transition=Transition(**held),  # type: ignore[arg-type]
+        reset=record.reset,
+        read=flags.read,
+    )
+    return made, leaf.found
+
+
+def outcome(made: tuple[Recurrence, dict[str, Tensor]], algorithm: AbstractAlgorithm | None, name: str) -> Any:
+    """Reads, memory and the gradient of every leaf; and the edges that the kernels made."""
+    record, leaves = made
+    edges = made_in_kernels(structure_of(record), name)
+    if algorithm is None:
+        ys, memory, _ = sequential(record)
+    else:
+        ys, memories, _ = run_windows(record, algorithm, length=1 << 20, trace=False, edges=edges)
+        memory = memories[-1]
+    generator = torch.Generator().manual_seed(1)
+    outputs = [*ys, memory.value]
+    directions = [torch.randn(y.shape, generator=generator).to(y) for y in outputs]
+    grads = torch.autograd.grad(outputs, list(leaves.values()), directions, allow_unused=True, materialize_grads=True)
+    found = {f"y[{j}]": y.detach() for j, y in enumerate(outputs)}
+    return found | {f"gradient of {leaf}": grad for leaf, grad in zip(leaves, grads, strict=True)}, edges
+
+
+def check(flags: Flags, algorithm: AbstractAlgorithm, name: str, want: set[str], **options: Any) -> None:
+    exact, _ = outcome(with_edges(flags, torch.float64, **options), None, name)
+    got, edges = outcome(with_edges(flags, torch.float32, **options), algorithm, name)
+    assert edges == want
+    # that of a bias is summed over batch and time, and may cancel
+    sums = {
+        name: exact[name.removesuffix(" bias")].abs().sum((0, 1)).max().item() / SCALE
+        for name in exact
+        if name.endswith("bias")
+    }
+    assert_close(got, exact, TOLERANCE, terms=sums)
+
+
+SIZES = {"length": 21, "key": 5, "value": 18}
+#: Decays that are edges, what gates, and which of e and s have a silu.
+CHUNKED_EDGES = [
+    (Flags(key="every"), "key", "", ""),
+    (Flags(key="every"), "key", "key", "e s"),
+    (Flags(key="every", reset=True, reads=2), "", "key", "s"),
+    (Flags(key="every", read="before", reset=True), "key", "key", "e"),
+    (Flags(value="every", reset=True), "value", "value", "e s"),
+    (Flags(value="every", read="before", reads=2), "", "value", ""),
+    (Flags(value="every", key="one"), "value", "", "e"),
+    (Flags(key="every", value="every", reset=True), "key value", "key", "s"),
+    (Flags(key="every", value="every", read="before"), "key", "value", "e"),
+    (Flags(key="none", reads=2), "", "", "e s"),
+    (Flags(key="one", reset=True, reads=2), "", "", "e s"),
+    (Flags(key="one", value="one", read="before", reset=True), "", "", "e s"),
+]
+
+
+@pytest.mark.parametrize(("flags", "decays", "gate", "silu"), CHUNKED_EDGES, ids=str)
+def test_chunks_make_what_torch_makes(flags: Flags, decays: str, gate: str, silu: str) -> None:
+    want = set(decays.split()) | ({f"gate of {gate}"} if gate else set())
+    want |= {"expand"} if "e" in silu else set()
+    want |= {"shrink"} if "s" in silu else set()
+    check(flags, CHUNKED, "chunked", want, decays=decays, gate=gate, silu=silu, **SIZES)
+
+
+def test_segments_make_what_torch_makes() -> None:
+    flags = Flags(key="every", value="every", reset=True)
+    segmented = replace(CHUNKED, segments=2)
+    sizes = {**SIZES, "length": 37}
+    want = {"key", "value", "gate of key", "expand", "shrink"}
+    check(flags, segmented, "chunked", want, decays="key value", gate="key", silu="e s", **sizes)
+
+
+#: Decays that are edges, and what gates.
+ELEMENTWISE_EDGES = [
+    (Flags(key="every"), "key", ""),
+    (Flags(key="every", reset=True, reads=2), "key", "key"),
+    (Flags(value="every", read="before"), "value", "value"),
+    (Flags(value="every", reset=True), "", "value"),
+]
+
+
+@pytest.mark.parametrize(("flags", "decays", "gate"), ELEMENTWISE_EDGES, ids=str)
+def test_scans_make_what_torch_makes(flags: Flags, decays: str, gate: str) -> None:
+    want = set(decays.split()) | ({f"gate of {gate}"} if gate else set())
+    check(flags, ELEMENTWISE, "elementwise", want, decays=decays, gate=gate, silu="", length=7, key=3, value=10)
+
+
+def step_record(dtype: torch.dtype, *, gated: bool, link: Link, reset: bool) -> tuple[Recurrence, dict[str, Tensor]]:
+    """rate × step with the step a softplus, that also gates what is written."""
+    batch, length, heads, key, value = 2, 7, 2, 3, 10
+    leaf = Operands(dtype)
+    step = edge.softplus(leaf("step", batch, length, heads, 1, value, scale=4.0), leaf("step bias", heads, 1, value))
+    rate = leaf("rate", heads, key, value)
+    transition = Transition(
+        rate=rate if link == "log_sigmoid" else -rate.exp(),
+        step=step,
+        gate=step if gated else None,
+        link=link,
+        tau=2.0 if link == "log_sigmoid" else 1.0,
+    )
+    begins = torch.zeros(batch, length, dtype=torch.bool)
+    begins[:, 3] = reset
+    e, s = leaf("e", batch, length, heads, key), leaf("s", batch, length, heads, key)
+    i = leaf("i", batch, length, heads, value)
+    return Recurrence(input=i, expand=e, shrink=s, transition=transition, reset=begins if reset else None), leaf.found
+
+
+@pytest.mark.parametrize("gated", [True, False])
+@pytest.mark.parametrize("link", ["identity", "log_sigmoid"])
+@pytest.mark.parametrize("reset", [True, False])
+def test_scans_make_a_step(gated: bool, link: Link, reset: bool) -> None:
+    options: Any = {"gated": gated, "link": link, "reset": reset}
+    exact, _ = outcome(step_record(torch.float64, **options), None, "elementwise")
+    got, edges = outcome(step_record(torch.float32, **options), ELEMENTWISE, "elementwise")
+    assert edges == ({"step", "gate of step"} if gated else {"step"})
+    sums = {"gradient of step bias": exact["gradient of step"].abs().sum((0, 1)).max().item()}
+    assert_close(got, exact, TOLERANCE, terms=sums)
+
+
+#: Layers of recipes, with the algorithm and the edges that its kernels make.
+RECIPES = [
+    ("gla", "chunked", {"key"}),
+    ("hgrn2", "chunked", {"gate of key", "shrink"}),
+    ("tnl", "chunked", {"expand", "shrink"}),
+    ("lcsm", "chunked", {"key", "value"}),
+    ("mingru", "elementwise", {"value", "gate of value"}),
+    ("mamba", "elementwise", {"step", "gate of step"}),
+]
+
+
+@pytest.mark.parametrize(("name", "algorithm", "edges"), RECIPES)
+def test_layers_of_recipes_train_alike_by_kernels_and_by_torch(name: str, algorithm: str, edges: set[str]) -> None:
+    torch.manual_seed(0)
+    model = LanguageModel(load_model_recipe(name, ["width=32", "layers=2"]), 11)
+    layer = next(module for module in list(model.modules())[::-1] if isinstance(module, EOSLayer))
+    x = torch.randn(2, 5, 32)
+    plan = eos.plan(layer.record(x), backend="triton", algorithm=algorithm)
+    assert plan.edges == edges
+    assert f"made inside: {', '.join(sorted(edges))}" in str(plan)
+    found = []
+    for backend in ("torch", "triton"):
+        layer.zero_grad()
+        y, memory = eos.scan(layer.record(x), backend=backend, algorithm=algorithm)
+        torch.manual_seed(1)
+        ((y * torch.randn_like(y)).sum() + memory.value.sum()).backward()
+        grads = {name: p.grad for name, p in layer.named_parameters() if p.grad is not None}
+        found.append({"y": y.detach(), **grads})
+    assert_close(found[1], found[0], TOLERANCE)
