@@ -45,7 +45,7 @@ class Edge(Tensor):
     Arguments:
         form: f, one of log_sigmoid(u) / tau, softplus(u), silu(u), and the complement −expm1(u) of a log-decay.
         z: the pre-activation [B,T,H,…], or for a complement the log-decay, which may be an edge itself.
-        bias: [H,…], with the axes of z after T; None for none. With one, u is in float32 or wider.
+        bias: [H,…], with the axes of z after T; None for none.
         tau: divides log_sigmoid; > 0.
         axis: 3 or 4 to give what is made one more axis of size 1 there, as gates over V or over K have.
     """
@@ -66,7 +66,7 @@ class Edge(Tensor):
         if axis is not None:
             shape.insert(axis, 1)
         taught = torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in (z, bias))
-        dtype = z.dtype if bias is None else torch.promote_types(z.dtype, bias.dtype)
+        dtype = _dtype(form, z)
         edge: Edge = Tensor._make_wrapper_subclass(cls, shape, dtype=dtype, device=z.device, requires_grad=taught)
         if taught:
             with torch._C.DisableTorchFunctionSubclass():
@@ -134,9 +134,15 @@ def _edge(form: Form, z: Tensor, bias: Tensor | None, *, tau: float = 1.0, axis:
 
 
 def _make(form: Form, z: Tensor, bias: Tensor | None, tau: float, axis: int | None) -> Tensor:
-    u = made(z) if bias is None else z.to(torch.promote_types(z.dtype, bias.dtype)) + bias
+    dtype = _dtype(form, z)
+    u = made(z).to(dtype) if bias is None else z + bias.to(dtype)
     whole = _FORMS[form](u, tau)
     return whole if axis is None else whole.unsqueeze(axis)
+
+
+def _dtype(form: Form, z: Tensor) -> torch.dtype:
+    """Log-decays and steps are float32 or wider: they add up over thousands of steps."""
+    return torch.promote_types(z.dtype, torch.float32) if form in ("log_sigmoid", "softplus") else z.dtype
 
 
 def _refuse(gradient: Tensor) -> Tensor:

@@ -68,9 +68,11 @@ def test_functions_and_libraries_of_torch_take_it() -> None:
         torch.testing.assert_close(used(got), used(want))
 
 
-def test_a_bias_widens_what_is_made() -> None:
-    narrow = edge.log_sigmoid(Z.bfloat16(), BIAS.float())
-    assert narrow.dtype == (narrow * 1).dtype == torch.float32
+def test_log_decays_and_steps_are_never_narrower_than_float32() -> None:
+    for bias in (None, BIAS.float(), BIAS.bfloat16()):
+        for make in (edge.log_sigmoid, edge.softplus):
+            narrow = make(Z.bfloat16(), bias)
+            assert narrow.dtype == (narrow * 1).dtype == torch.float32
     assert edge.silu(Z.bfloat16()).dtype == torch.bfloat16
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from eos.engine.edges import made_in_kernels
 from eos.engine.structure import Structure
 from eos.engine.triton.table import choose
 from eos.engine.triton.tiles import Scans
@@ -90,11 +91,15 @@ def _tokens(s: Structure) -> float:
     return s.batch * s.length * s.heads * s.substeps
 
 
-def _lowered(s: Structure) -> float:
-    """Floats moved by the rewrites before an algorithm: angles and what they turn, the normaliser, gates."""
+def _lowered(s: Structure, inside: frozenset[str] = frozenset()) -> float:
+    """Floats moved by the rewrites before an algorithm: angles and what they turn, the normaliser, gates.
+
+    ``inside``: the edges that its kernels make.
+    """
     turned = s.key * (50 * ("phase" in s.varying or "phase_rate" in s.parts) + 18 * (1 + s.reads))
     floats = turned * ("phase" in s.parts or "phase_rate" in s.parts) * (s.value if s.phase_over_value else 1)
-    floats += 80 * s.normaliser + 3 * s.key * ("gate" in s.parts)
+    gated = "gate" in s.parts and not any(name.startswith("gate") for name in inside)
+    floats += 80 * s.normaliser + 3 * s.key * gated
     return _tokens(s) * floats
 
 
@@ -176,16 +181,17 @@ def _segmented(s: Structure, count: int) -> Cost:
     chunks of a segment follow one another. Several segments read what is written twice.
     """
     width = 2 if "16" in s.activations else 4
-    size = chunk(s, "chunked", "triton")
+    size, inside = chunk(s, "chunked", "triton"), made_in_kernels(s, "chunked")
     floats = (1 + s.reads + (count > 1)) * (s.key + s.value) * width / 4
     flops = 2 * size * (s.key + s.value) * s.reads + 2 * s.key * s.value * (1 + s.reads + (count > 1))
-    for varies, entries in ((s.decay_over_key, s.key), ("value" in s.parts, s.value)):
+    for name, varies, entries in (("key", s.decay_over_key, s.key), ("value", "value" in s.parts, s.value)):
         if varies:  # decays, scores and what comes decayed, written and read again
             levels = size.bit_length() - 1
-            floats += entries + 2 * (size * s.reads + (1 + s.reads) * entries) * width / 4
+            floats += entries * (width / 4 if name in inside else 1)
+            floats += 2 * (size * s.reads + (1 + s.reads) * entries) * width / 4
             flops += 2 * size * entries * (2 * (levels + 2) + levels * s.reads)
     launches = 3 if count == 1 else 6 + 2 * count
-    cost = _cost(s, flops=_tokens(s) * flops, floats=_tokens(s) * floats + _lowered(s), launches=launches)
+    cost = _cost(s, flops=_tokens(s) * flops, floats=_tokens(s) * floats + _lowered(s, inside), launches=launches)
     sweeps = 1 if count == 1 else 1.5  # the first reads nothing
     following = sweeps * CHUNK_SECONDS * s.length * s.substeps / size / count
     return replace(cost, seconds=max(cost.seconds, following))
@@ -214,7 +220,8 @@ def _cost_elementwise_kernel(s: Structure) -> Cost:
     scanned = entries * (10 + 3 * (size.bit_length() - 1) + 2 * s.reads)
     slower = SPEEDS["cuda"][0] / SCALAR_SPEED
     flops = _tokens(s) * scanned * slower
-    return _cost(s, flops=flops, floats=_tokens(s) * floats + _lowered(s), launches=1)
+    lowered = _lowered(s, made_in_kernels(s, "elementwise"))
+    return _cost(s, flops=flops, floats=_tokens(s) * floats + lowered, launches=1)
 
 
 #: The forward cost of every algorithm, by backend.

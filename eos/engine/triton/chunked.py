@@ -184,8 +184,9 @@ class Launch:
     def summed(self, gradient: Tensor, decay: Tensor | None) -> Tensor:
         """The gradient of a log-decay [B,T,H,X], or [B,T,tiles·H,1] by tiles, in its shape."""
         assert decay is not None
-        whole: Tensor = gradient.unflatten(2, (-1, self.heads)).sum(2)
-        return whole.sum_to_size(decay.shape)
+        if gradient.shape[2] != self.heads:
+            gradient = gradient.unflatten(2, (-1, self.heads)).sum(2)
+        return gradient.sum_to_size(decay.shape)
 
     def programs(self) -> int:
         return self.batch * self.heads
