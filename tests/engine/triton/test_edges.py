@@ -40,21 +40,22 @@ pytestmark = pytest.mark.filterwarnings("ignore:overflow encountered in exp2")
 
 
 class Operands:
-    """The leaves of a record with edges, drawn in float64 and then cast."""
+    """The leaves of a record with edges, drawn in float64, rounded and then cast."""
 
-    def __init__(self, dtype: torch.dtype) -> None:
-        self.dtype, self.generator = dtype, torch.Generator().manual_seed(3)
+    def __init__(self, dtype: torch.dtype, *, rounded: torch.dtype | None = None, device: str = "cpu") -> None:
+        self.dtype, self.rounded, self.device = dtype, rounded or torch.float32, device
+        self.generator = torch.Generator().manual_seed(3)
         self.found: dict[str, Tensor] = {}
 
     def __call__(self, name: str, *shape: int, scale: float = 1.0) -> Tensor:
         drawn = scale * torch.randn(*shape, generator=self.generator, dtype=torch.float64)
-        self.found[name] = drawn.to(self.dtype).requires_grad_()
+        self.found[name] = drawn.to(self.rounded).to(self.device, self.dtype).requires_grad_()
         return self.found[name]
 
 
-def with_edges(flags: Flags, dtype: torch.dtype, *, decays: str, gate: str, silu: str, **sizes: int) -> Any:
+def with_edges(flags: Flags, leaf: Operands, *, decays: str, gate: str, silu: str, **sizes: int) -> Any:
     """A record of these flags and its leaves: which decays are pre-activations, what gates, and what has a silu."""
-    record, leaf = plain(flags, **sizes), Operands(dtype)
+    record = plain(flags, **sizes)
     batch, length, heads, key, value = (record.sizes[axis] for axis in "BTHKV")
     held: dict[str, Tensor | None] = {}
     for name, size in (("key", key), ("value", value)):
@@ -76,7 +77,7 @@ def with_edges(flags: Flags, dtype: torch.dtype, *, decays: str, gate: str, silu
         expand=edge.silu(e) if "e" in silu else e,
         shrink=tuple(edge.silu(s * (j + 1)) if "s" in silu else s * (j + 1) for j in range(flags.reads)),
         transition=Transition(**held),  # type: ignore[arg-type]
-        reset=record.reset,
+        reset=None if record.reset is None else record.reset.to(leaf.device),
         read=flags.read,
     )
     return made, leaf.found
@@ -93,23 +94,23 @@ def outcome(made: tuple[Recurrence, dict[str, Tensor]], algorithm: AbstractAlgor
         memory = memories[-1]
     generator = torch.Generator().manual_seed(1)
     outputs = [*ys, memory.value]
-    directions = [torch.randn(y.shape, generator=generator).to(y) for y in outputs]
+    directions = [torch.randn(y.shape, generator=generator).bfloat16().to(y) for y in outputs]
     grads = torch.autograd.grad(outputs, list(leaves.values()), directions, allow_unused=True, materialize_grads=True)
     found = {f"y[{j}]": y.detach() for j, y in enumerate(outputs)}
     return found | {f"gradient of {leaf}": grad for leaf, grad in zip(leaves, grads, strict=True)}, edges
 
 
+def sums(exact: dict[str, Tensor]) -> dict[str, float]:
+    """The size of what the gradient of a bias is summed of, over batch and time; it may cancel."""
+    biases = [name for name in exact if name.endswith(" bias")]
+    return {name: exact[name.removesuffix(" bias")].abs().sum((0, 1)).max().item() / SCALE for name in biases}
+
+
 def check(flags: Flags, algorithm: AbstractAlgorithm, name: str, want: set[str], **options: Any) -> None:
-    exact, _ = outcome(with_edges(flags, torch.float64, **options), None, name)
-    got, edges = outcome(with_edges(flags, torch.float32, **options), algorithm, name)
+    exact, _ = outcome(with_edges(flags, Operands(torch.float64), **options), None, name)
+    got, edges = outcome(with_edges(flags, Operands(torch.float32), **options), algorithm, name)
     assert edges == want
-    # that of a bias is summed over batch and time, and may cancel
-    sums = {
-        name: exact[name.removesuffix(" bias")].abs().sum((0, 1)).max().item() / SCALE
-        for name in exact
-        if name.endswith("bias")
-    }
-    assert_close(got, exact, TOLERANCE, terms=sums)
+    assert_close(got, exact, TOLERANCE, terms=sums(exact))
 
 
 SIZES = {"length": 21, "key": 5, "value": 18}
@@ -161,10 +162,9 @@ def test_scans_make_what_torch_makes(flags: Flags, decays: str, gate: str) -> No
     check(flags, ELEMENTWISE, "elementwise", want, decays=decays, gate=gate, silu="", length=7, key=3, value=10)
 
 
-def step_record(dtype: torch.dtype, *, gated: bool, link: Link, reset: bool) -> tuple[Recurrence, dict[str, Tensor]]:
+def step_record(leaf: Operands, *, gated: bool, link: Link, reset: bool) -> tuple[Recurrence, dict[str, Tensor]]:
     """rate × step with the step a softplus, that also gates what is written."""
     batch, length, heads, key, value = 2, 7, 2, 3, 10
-    leaf = Operands(dtype)
     step = edge.softplus(leaf("step", batch, length, heads, 1, value, scale=4.0), leaf("step bias", heads, 1, value))
     rate = leaf("rate", heads, key, value)
     transition = Transition(
@@ -174,7 +174,7 @@ def step_record(dtype: torch.dtype, *, gated: bool, link: Link, reset: bool) -> 
         link=link,
         tau=2.0 if link == "log_sigmoid" else 1.0,
     )
-    begins = torch.zeros(batch, length, dtype=torch.bool)
+    begins = torch.zeros(batch, length, dtype=torch.bool, device=leaf.device)
     begins[:, 3] = reset
     e, s = leaf("e", batch, length, heads, key), leaf("s", batch, length, heads, key)
     i = leaf("i", batch, length, heads, value)
@@ -186,11 +186,10 @@ def step_record(dtype: torch.dtype, *, gated: bool, link: Link, reset: bool) -> 
 @pytest.mark.parametrize("reset", [True, False])
 def test_scans_make_a_step(gated: bool, link: Link, reset: bool) -> None:
     options: Any = {"gated": gated, "link": link, "reset": reset}
-    exact, _ = outcome(step_record(torch.float64, **options), None, "elementwise")
-    got, edges = outcome(step_record(torch.float32, **options), ELEMENTWISE, "elementwise")
+    exact, _ = outcome(step_record(Operands(torch.float64), **options), None, "elementwise")
+    got, edges = outcome(step_record(Operands(torch.float32), **options), ELEMENTWISE, "elementwise")
     assert edges == ({"step", "gate of step"} if gated else {"step"})
-    sums = {"gradient of step bias": exact["gradient of step"].abs().sum((0, 1)).max().item()}
-    assert_close(got, exact, TOLERANCE, terms=sums)
+    assert_close(got, exact, TOLERANCE, terms=sums(exact))
 
 
 #: Layers of recipes, with the algorithm and the edges that its kernels make.
