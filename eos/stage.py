@@ -210,9 +210,10 @@ def taylor_features(x: Tensor, key_size: int) -> Tensor:
     Source: arXiv:2402.18668, section 4.1.
     """
     z = x * x.shape[-1] ** -0.25
-    square = (z[..., :, None] * z[..., None, :]).flatten(-2) * 2**-0.5
-    terms = torch.cat([torch.ones_like(z[..., :1]), z, square], -1)
-    return F.pad(terms, (0, key_size - terms.shape[-1]))
+    square = (z[..., :, None] * (2**-0.5 * z)[..., None, :]).flatten(-2)
+    terms = [torch.ones_like(z[..., :1]), z, square]
+    rest = key_size - sum(term.shape[-1] for term in terms)
+    return torch.cat(terms if rest == 0 else [*terms, z.new_zeros(*z.shape[:-1], rest)], -1)
 
 
 class GateProjection(nn.Module):

@@ -19,7 +19,11 @@ BATCH, HEADS = 1, 2
 
 @dataclass(frozen=True, kw_only=True)
 class Flags:
-    """One of them; a decay of K or V is none, one number a head, or one of every entry."""
+    """One of them; a decay of K or V is none, one number a head, or one of every entry.
+
+    Of edges (tests.engine.triton.test_edges): which decays are made of pre-activations, whose complement gates what is
+    written, and which of e and s go through a silu.
+    """
 
     key: str = "none"
     value: str = "none"
@@ -28,9 +32,12 @@ class Flags:
     reads: int = 1
     memory: bool = True
     erase: bool = False
+    made: str = ""
+    gate: str = ""
+    silu: str = ""
 
     def __str__(self) -> str:
-        return " ".join(f"{held.name}={getattr(self, held.name)}" for held in fields(self))
+        return " ".join(f"{held.name}={getattr(self, held.name)}" for held in fields(self) if getattr(self, held.name))
 
 
 CHOICES: dict[str, tuple[Any, ...]] = {
@@ -44,13 +51,27 @@ CHOICES: dict[str, tuple[Any, ...]] = {
 EVERY = [Flags(**dict(zip(CHOICES, chosen, strict=True))) for chosen in product(*CHOICES.values())]
 #: The same with an erase, which goes with no decay over V.
 ERASING = [replace(flags, erase=True) for flags in EVERY if flags.value == "none"]
+EDGES: dict[str, tuple[str, ...]] = {
+    "made": ("", "key", "value", "key value"),
+    "gate": ("", "key", "value"),
+    "silu": ("", "e", "s", "e s"),
+}
+#: The same with edges, which are of decays of every entry.
+EDGED = [
+    flags
+    for plain, chosen in product(EVERY, product(*EDGES.values()))
+    for flags in [replace(plain, **dict(zip(EDGES, chosen, strict=True)))]
+    if not plain.memory
+    and any(chosen)
+    and all(getattr(plain, name) == "every" for name in (*flags.made.split(), *flags.gate.split()))
+]
 
 
 def pairwise(every: list[Flags]) -> list[Flags]:
-    """Few of them, in which every pair of choices of two flags is met; greedily."""
+    """Few of them, in which every pair of choices of two flags is met that any has; greedily."""
 
     def pairs(flags: Flags) -> set[tuple[Any, ...]]:
-        return {(a, getattr(flags, a), b, getattr(flags, b)) for a, b in combinations(CHOICES, 2)}
+        return {(a, getattr(flags, a), b, getattr(flags, b)) for a, b in combinations((*CHOICES, *EDGES), 2)}
 
     missing = set().union(*(pairs(flags) for flags in every))
     found = []
