@@ -3,7 +3,7 @@
     key, value     log_sigmoid(z + b) / τ over K or V, where nothing is added to it       chunked, elementwise
     step           softplus(z + b), of rate × step                                        elementwise
     gate of …      1 − o of the only decay over that axis, or the step                    as that decay or step
-    expand, shrink silu of e and s                                                        chunked
+    expand, shrink silu of e and s, where K decays entry by entry                         chunked
 
 All others are made by torch before anything is lowered.
 """
@@ -31,7 +31,8 @@ def made_in_kernels(s: Structure, algorithm: str) -> frozenset[str]:
         for name in ("key", "value"):
             if alone[name]:
                 found |= s.edges & {name, f"gate of {name}"}
-        if "gate" not in s.parts or found & {"gate of key", "gate of value"}:
+        # a launch of its own then makes e and s once; elsewhere every tile of V would make them anew
+        if s.decay_over_key and ("gate" not in s.parts or found & {"gate of key", "gate of value"}):
             found |= s.edges & {"expand", "shrink"}
     elif algorithm == "elementwise" and len(decays) == 1:
         (decay,) = decays

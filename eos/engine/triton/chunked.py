@@ -260,7 +260,7 @@ class Launch:
         erased: Erased | None = None,
     ) -> tuple[Tensor, Tensor]:
         """The memory after the last chunk and, where stored, what every chunk finds; with reads, v.rows are written."""
-        t, made = self.tiles, decayed_key.kind != 2  # what comes decayed is made already
+        t = self.tiles
         memory = memory.contiguous()
         after = torch.empty_like(memory)
         kept = after
@@ -319,8 +319,6 @@ class Launch:
             RESET=self.x.reset is not None,
             STORE=store,
             REVERSE=reverse,
-            READS_SILU=made and k.rows_silu,
-            COLUMNS_SILU=made and (k.rows_silu if reverse else k.columns_silu),
             **v.link(),
             **self.arithmetic.options(),
             num_warps=t.forward_warps,
@@ -408,8 +406,6 @@ class Launch:
             SPLIT=self.arithmetic.split,
             ROWS_SILU=near.rows_silu,
             COLUMNS_SILU=near.columns_silu,
-            FAR_ROWS_SILU=decayed.kind != 2 and far.rows_silu,
-            FAR_COLUMNS_SILU=decayed.kind != 2 and far.columns_silu,
             **near.link(),
             **self.arithmetic.options(),
             num_warps=t.backward_warps,

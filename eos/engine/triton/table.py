@@ -7,7 +7,7 @@ GPU, so that a plan stays a function of its structure as long as a process lives
 import json
 import os
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import date
 from functools import lru_cache
 from pathlib import Path
@@ -17,7 +17,18 @@ import torch
 
 from eos.engine.structure import Structure
 from eos.engine.triton.support import ALGORITHMS
-from eos.engine.triton.tiles import ARCHITECTURES, BUCKETS, SHIPPED, SIZES, Row, Scans, Served, Tiles, architecture_of
+from eos.engine.triton.tiles import (
+    ARCHITECTURES,
+    BUCKETS,
+    SHIPPED,
+    SIZES,
+    Row,
+    Scans,
+    Served,
+    Tiles,
+    architecture_of,
+    for_decays_over_value,
+)
 from eos.errors import TilesError
 
 #: What each key of a row that names its records may be.
@@ -67,9 +78,10 @@ def choose(s: Structure, algorithm: str) -> Chosen:
     served = Served.of(algorithm, key=s.key, value=s.value, dtype=dtype, architecture=architecture)
     gpu = gpu_name() if s.device == "cuda" else None
     own = None if gpu is None else own_table().get((gpu, served))
-    if own is None:
-        return Chosen(tiles=SHIPPED[served], table="shipped")
-    return Chosen(tiles=own.tiles, table=f"yours, measured {own.measured}")
+    chosen = Chosen(tiles=SHIPPED[served], table="shipped")
+    if own is not None:
+        chosen = Chosen(tiles=own.tiles, table=f"yours, measured {own.measured}")
+    return replace(chosen, tiles=for_decays_over_value(chosen.tiles)) if "value" in s.parts else chosen
 
 
 def gpu_name() -> str | None:

@@ -126,6 +126,14 @@ SHIPPED: dict[Served, Row] = {
 }
 
 
+def for_decays_over_value(row: Row) -> Row:
+    """A row for records whose V decays entry by entry.
+
+    Their forward kernel meets rows and columns level by level inside its loop, which spills in larger tiles.
+    """
+    return replace(row, chunk=min(row.chunk, 32), value=min(row.value, 16)) if isinstance(row, Tiles) else row
+
+
 def architecture_of(device: str) -> str:
     """The architecture in the table for this machine's GPU; without one, the newest that is listed."""
     if torch.version.hip is not None:

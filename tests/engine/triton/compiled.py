@@ -21,7 +21,7 @@ from triton.runtime.jit import JITFunction
 from eos.engine.lower import Inside, Lowered
 from eos.engine.triton import algorithm_of
 from eos.engine.triton.step import step
-from eos.engine.triton.tiles import SHIPPED, Served
+from eos.engine.triton.tiles import SHIPPED, Served, for_decays_over_value
 from eos.record import Recurrence, Transition
 
 TARGETS = {
@@ -93,7 +93,6 @@ CASES = {
     "delta one": ("one", "none"),
     "elementwise value": ("none", "every"),
     "elementwise rate": ("rate", "none"),
-    "chunked one edges": ("one", "none"),
     "chunked every edges": ("every", "none"),
     "chunked value edges": ("none", "every"),
     "elementwise value edges": ("none", "every"),
@@ -174,7 +173,8 @@ def _run(target: str, name: str, size: int, dtype: torch.dtype) -> None:
     )
     memory = torch.zeros(batch, heads, size, size)
     served = Served.of(name.split()[0], key=size, value=size, dtype=dtype, architecture=target)
-    algorithm = algorithm_of(served.algorithm, SHIPPED[served])
+    tiles = SHIPPED[served] if x.over_value is None else for_decays_over_value(SHIPPED[served])
+    algorithm = algorithm_of(served.algorithm, tiles)
     algorithm.forward(x, memory)
     algorithm.backward(x, memory, (tensor,), memory)
 
@@ -182,15 +182,12 @@ def _run(target: str, name: str, size: int, dtype: torch.dtype) -> None:
 def _inside(name: str, heads: int, size: int) -> Inside:
     """All edges that a record of :data:`CASES` may have."""
     bias = torch.zeros(heads, size)
-    silu = name.startswith("chunked")
     match CASES[name]:
         case ("rate", _):
             return Inside(step=torch.zeros(heads, 1, size), gate="step")
         case ("every", _):
-            return Inside(key=bias, key_tau=16.0, gate="key", expand=silu, reads=silu)
-        case (_, "every"):
-            return Inside(value=bias, value_tau=16.0, gate="value", expand=silu, reads=silu)
-    return Inside(expand=silu, reads=silu)
+            return Inside(key=bias, key_tau=16.0, gate="key", expand=True, reads=True)
+    return Inside(value=bias, value_tau=16.0, gate="value")
 
 
 if __name__ == "__main__":

@@ -64,6 +64,7 @@ EDGED = [
     if not plain.memory
     and any(chosen)
     and all(getattr(plain, name) == "every" for name in (*flags.made.split(), *flags.gate.split()))
+    and (plain.key == "every" or not flags.silu)
 ]
 
 

@@ -15,17 +15,6 @@ HERE = Path(__file__).parent
 SHARED = {"sm_80": 166_912, "sm_90": 232_448, "gfx942": 65_536}
 TWICE = 115_712
 
-#: Not "chunked both": a decay of every entry of V asks for products a level in the loop over chunks, which spill.
-PLANNED = (
-    "chunked none",
-    "chunked one",
-    "chunked every",
-    "delta",
-    "delta one",
-    "elementwise value",
-    "elementwise rate",
-)
-
 
 @lru_cache(maxsize=1)
 def recorded() -> dict[tuple[str, str, int, str], list[dict[str, str]]]:
@@ -61,10 +50,10 @@ def test_what_runs_forward_on_hopper_spills_nothing_and_fits_twice() -> None:
     """
     seen = 0
     for (target, case, size, dtype), rows in recorded().items():
-        if target == "sm_90" and dtype == "bfloat16" and size <= 128 and case in PLANNED:
+        if target == "sm_90" and dtype == "bfloat16" and size <= 128:
             for row in rows:
                 if row["kernel"] in ("chunked_forward", "chunked_scores", "elementwise_forward"):
                     seen += 1
                     assert int(row["spilled"]) == 0, row
                     assert int(row["shared"]) <= TWICE or case == "chunked none", row
-    assert seen >= 20
+    assert seen >= 60

@@ -190,7 +190,6 @@ def test_scans_make_a_step(gated: bool, link: Link, reset: bool) -> None:
 RECIPES = [
     ("gla", "chunked", {"key"}),
     ("hgrn2", "chunked", {"gate of key", "shrink"}),
-    ("tnl", "chunked", {"expand", "shrink"}),
     ("lcsm", "chunked", {"key", "value"}),
     ("mingru", "elementwise", {"value", "gate of value"}),
     ("mamba", "elementwise", {"step", "gate of step"}),

@@ -97,6 +97,14 @@ def test_a_row_measured_here_wins_for_exactly_what_it_serves(own: Callable[[Any]
         assert ", tiles: shipped\n" in str(other)
 
 
+def test_a_decay_over_v_takes_tiles_that_do_not_spill() -> None:
+    made = cast(record(Flags(key="every", value="every"), length=2, key=64, value=64), torch.bfloat16)
+    plan = plan_structure(replace(structure_of(made), device="cuda", length=4096), algorithm="chunked")
+    assert plan.tiles is not None
+    assert isinstance(plan.tiles.tiles, Tiles)
+    assert (plan.tiles.tiles.chunk, plan.tiles.tiles.value, plan.chunk) == (32, 16, 32)
+
+
 def test_the_plans_tiles_are_those_that_run(own: Callable[[Any], Path]) -> None:
     own(written([row("delta")]))
     assert planned._algorithm(planned_on_gpu("delta")).tiles == TILES  # type: ignore[attr-defined]

@@ -95,8 +95,6 @@ def chunked_backward(
     GATE: tl.constexpr,
     ROWS_SILU: tl.constexpr,
     COLUMNS_SILU: tl.constexpr,
-    FAR_ROWS_SILU: tl.constexpr,
-    FAR_COLUMNS_SILU: tl.constexpr,
     PRECISION: tl.constexpr,
     DOT: tl.constexpr,
 ):
@@ -110,7 +108,7 @@ def chunked_backward(
     give to the gradients of rows and log-decay that the launch before made, which have the memory's share already.
 
     LINK, TAU, ``bias`` [H, X], GATE and the silus of rows and columns are as in :func:`chunked_scores`; gradients are
-    those of what comes in, of a decay's pre-activation, and ungated. Far rows and columns that come decayed are made.
+    those of what comes in.
     """
     tiles: tl.constexpr = (X + BX - 1) // BX
     chunks = (T + C - 1) // C
@@ -141,8 +139,6 @@ def chunked_backward(
         zx = z[:, None] * memory_z + x[None, :] * memory_x
         adjoint = tl.load(adjoints + place + zx, mask=inside, other=0.0)
         far = load(where(far_columns, far_columns_batch, b, h, n, C), far_columns, rest, z, Z, C)
-        if FAR_COLUMNS_SILU:
-            far = activated(far, True)
         dcolumn += product(far.to(DOT), adjoint.to(DOT), PRECISION)
         if DECAY and not ADD:
             kept = tl.load(memories + place + zx, mask=inside, other=0.0).to(tl.float32) * adjoint.to(tl.float32)
@@ -182,12 +178,8 @@ def chunked_backward(
         for start in tl.range(0, Z, BZ, num_stages=1):
             z = start + tl.arange(0, BZ)
             far = load(far_row_at, far_rows, rest, z, Z, C)
-            if FAR_ROWS_SILU:
-                far = activated(far, True)
             if FAR != 2:
                 other = load(far_column_at, far_columns, rest, z, Z, C)
-                if FAR_COLUMNS_SILU:
-                    other = activated(other, True)
                 if ROWS or DECAY:
                     a += product(far.to(DOT), tl.trans(other.to(DOT)), PRECISION)
                 at += product(other.to(DOT), tl.trans(far.to(DOT)), PRECISION)
@@ -239,7 +231,8 @@ def chunked_backward(
                 drow += load(to, drows, rest, x, X, C).to(tl.float32)
             store(to, drows, drow, rest, x, X, C)
     dmade = dcolumn
-    if GATE:  # made anew, which holds fewer registers until here than keeping it
+    if GATE:  # made anew, which holds fewer registers until here than keeping it; the barrier keeps loads apart
+        tl.debug_barrier()
         g = load_decay(where(decay, decay_batch, b, h, n, C), decay, bias, h, rest, x, X, C, LINK, TAU)
         dmade = dmade * complement(g)
     if COLUMNS_SILU:

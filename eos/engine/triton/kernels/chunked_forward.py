@@ -3,7 +3,6 @@
 import triton.language as tl
 
 from eos.engine.triton.kernels.access import as_written, kernel, load, load_decay, load_transposed, store, where
-from eos.engine.triton.kernels.edges import activated
 from eos.engine.triton.kernels.intervals import (
     VECTORS,
     levels,
@@ -70,8 +69,6 @@ def chunked_forward(
     LINK: tl.constexpr,
     TAU: tl.constexpr,
     GATE: tl.constexpr,
-    READS_SILU: tl.constexpr,
-    COLUMNS_SILU: tl.constexpr,
     PRECISION: tl.constexpr,
     DOT: tl.constexpr,
 ):
@@ -88,7 +85,7 @@ def chunked_forward(
     and stores them as ``erased``.
 
     LINK, TAU and ``value_bias`` [H, V] are of a decay over V that comes as a pre-activation, whose complement gates
-    ``read_inputs`` with GATE. What is not decayed already, reads and columns, goes through a silu where asked.
+    ``read_inputs`` with GATE.
     """
     tiles: tl.constexpr = (V + BV - 1) // BV
     head = (tl.program_id(0) // tiles).to(tl.int64)
@@ -124,17 +121,13 @@ def chunked_forward(
         for read in tl.static_range(READS):
             i = load(where(read_inputs, read_inputs_batch, b, h, n, C), read_inputs, rest, v, V, C)
             if GATE:
-                i = as_written(i, gv, False, True)
+                i = as_written(i, gv, False, True).to(read_inputs.pointer.dtype.element_ty)
             s = load(where(reads, reads_batch, b, read * H + h, n, C), reads, rest, k, K, C)
-            if READS_SILU:
-                s = activated(s, True)
             if KEY == 2:
                 place = ((read * (tl.num_programs(0) // tiles) + head) * chunks + n) * C * C
                 a = tl.load(scores + place + c[:, None] * C + c[None, :])
             else:
                 e = load(where(columns, columns_batch, b, h, n, C), columns, rest, k, K, C)
-                if COLUMNS_SILU:
-                    e = activated(e, True)
                 a = product(s.to(DOT), tl.trans(e.to(DOT)), PRECISION)
             y = product(s.to(DOT), m.to(DOT), PRECISION)
             if KEY == 0:
@@ -166,8 +159,6 @@ def chunked_forward(
         for write in tl.static_range(WRITES):
             # loaded as its transpose: some versions of Triton transpose what came out of a product wrongly
             x = load_transposed(where(columns, columns_batch, b, write * H + h, n, C), columns, rest, k, K, C)
-            if COLUMNS_SILU:
-                x = activated(x, True)
             z = load(where(inputs, inputs_batch, b, write * H + h, n, C), inputs, rest, v, V, C)
             if KEY == 1:
                 x = x * (load_right(key_table, C) if REVERSE else load_left(key_table, C))[None, :]
