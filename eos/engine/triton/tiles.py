@@ -94,14 +94,15 @@ class Served:
 
 
 _OLDER = {64: Tiles(value=32), 128: Tiles(value=32), 256: Tiles(chunk=32, value=16)}
-_FLOAT32 = {64: Tiles(chunk=32, value=32), 128: Tiles(chunk=32, value=16), 256: Tiles(chunk=32, value=16)}
+_WIDE = Tiles(chunk=16, value=32, scores=16, near=16, far=32, forward_warps=8)
+_FLOAT32 = {64: replace(_WIDE, forward_warps=4), 128: _WIDE, 256: _WIDE}
 #: Of chunked records, by architecture, bits, and the widest K or V that a row serves. Found by compiling, for registers
 #: and shared memory (docs/kernel.md has the figures); not yet timed on any of them.
 _CHUNKED: dict[tuple[str, int], dict[int, Tiles]] = {
     ("sm_90", 16): {64: Tiles(), 128: Tiles(value=32), 256: Tiles(value=16)},
     ("sm_90", 32): _FLOAT32,
     ("sm_80", 16): _OLDER,
-    ("sm_80", 32): _FLOAT32,
+    ("sm_80", 32): {64: _FLOAT32[64], 128: replace(_WIDE, value=16), 256: replace(_WIDE, value=16)},
     ("gfx942", 16): _OLDER,
     ("gfx942", 32): _FLOAT32,
 }
