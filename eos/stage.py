@@ -210,10 +210,32 @@ def taylor_features(x: Tensor, key_size: int) -> Tensor:
     Source: arXiv:2402.18668, section 4.1.
     """
     z = x * x.shape[-1] ** -0.25
-    square = (z[..., :, None] * (2**-0.5 * z)[..., None, :]).flatten(-2)
+    square: Tensor = _Square.apply(z)  # type: ignore[no-untyped-call]
     terms = [torch.ones_like(z[..., :1]), z, square]
     rest = key_size - sum(term.shape[-1] for term in terms)
     return torch.cat(terms if rest == 0 else [*terms, z.new_zeros(*z.shape[:-1], rest)], -1)
+
+
+class _Square(torch.autograd.Function):
+    """z ⊗ z / √2 [...,d²], whose gradient is one product with z, not two of d² entries that are summed then."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(z: Tensor) -> Tensor:
+        square: Tensor = (z[..., :, None] * (2**-0.5 * z)[..., None, :]).flatten(-2)
+        return square
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        (z,), (gradient,) = ctx.saved_tensors, gradients
+        square = gradient.unflatten(-1, (z.shape[-1], z.shape[-1]))
+        dz: Tensor = 2**-0.5 * ((square + square.mT) @ z[..., None])[..., 0]
+        return dz
 
 
 class GateProjection(nn.Module):
