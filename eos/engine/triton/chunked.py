@@ -1,7 +1,6 @@
 """Launches the chunked kernels on one window."""
 
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -13,63 +12,9 @@ from eos.engine.triton.kernels.chunked_forward import chunked_forward
 from eos.engine.triton.kernels.chunked_scores import chunked_scores
 from eos.engine.triton.kernels.intervals import VECTORS
 from eos.engine.triton.masks import masks
-from eos.engine.triton.role import Arithmetic, Place, arithmetic, heads_in_a_row, place
+from eos.engine.triton.role import Arithmetic, arithmetic, heads_in_a_row, place
+from eos.engine.triton.sides import Decayed, Erased, Side, bias_gradient, power_of_two, side_of
 from eos.engine.triton.tiles import Tiles
-
-
-@dataclass(frozen=True)
-class Side:
-    """What stands on one axis of the memory: rows of every read, columns, the decay with its kind, and the stride.
-
-    ``bias`` [H, X] and ``tau`` are there where the decay is a pre-activation; ``gate`` where its complement gates
-    columns; and silus of rows and columns.
-    """
-
-    rows: Place
-    columns: Place
-    decay: Place
-    kind: int
-    size: int
-    stride: int
-    bias: Tensor | None = None
-    tau: float = 1.0
-    gate: bool = False
-    rows_silu: bool = False
-    columns_silu: bool = False
-
-    def link(self) -> dict[str, Any]:
-        """How the kernels make the decay, and what it gates."""
-        return {"LINK": self.bias is not None, "TAU": self.tau, "GATE": self.gate}
-
-
-@dataclass(frozen=True)
-class Decayed:
-    """What :func:`chunked_scores` makes of a side: as the memory between chunks sees it, and inside chunks.
-
-    ``kind`` is that of the side to who meets it: 2, whatever the decay is, where scores are made and all comes decayed.
-    """
-
-    rows: Place
-    columns: Place
-    scores: Tensor
-    last_scores: Tensor
-    intervals: Tensor
-    totals: Tensor
-    kind: int
-
-
-@dataclass(frozen=True)
-class Erased:
-    """The second write of an erase, w = ``solved`` m + ``inputs`` into ``columns``, and the reads' products with them.
-
-    ``out`` is where w is stored.
-    """
-
-    columns: Place
-    solved: Place
-    inputs: Place
-    scores: Tensor
-    out: Place
 
 
 class Launch:
@@ -411,27 +356,3 @@ class Launch:
             num_warps=t.backward_warps,
         )
         return drows if rows else None, dcolumns, ddecay if decay else None
-
-
-def side_of(rows: Tensor, columns: Tensor, decay: Tensor | None, *, stride: int) -> Side:
-    """What stands on one axis, ``stride`` apart in the memory."""
-    return Side(
-        rows=place(rows),
-        columns=place(columns),
-        decay=place(columns if decay is None else decay),
-        kind=0 if decay is None else 1 if decay.shape[-1] == 1 else 2,
-        size=columns.shape[-1],
-        stride=stride,
-    )
-
-
-def bias_gradient(gradient: Tensor | None, bias: Tensor | None) -> Tensor | None:
-    """The gradient of a bias [1|H, …] from that of the pre-activation [B,T,H,…] it is added to."""
-    if gradient is None or bias is None or not bias.requires_grad:
-        return None
-    return gradient.sum((0, 1), dtype=torch.float32).sum_to_size(bias.shape)
-
-
-def power_of_two(size: int) -> int:
-    """The smallest power of two that is not below ``size``, and what a tensor core takes at least."""
-    return max(16, 1 << (size - 1).bit_length())

@@ -12,9 +12,10 @@ from torch import Tensor
 
 from eos.engine.algorithm import AbstractAlgorithm, Gradients
 from eos.engine.lower import Lowered
-from eos.engine.triton.chunked import Erased, Launch, power_of_two, side_of
+from eos.engine.triton.chunked import Launch
 from eos.engine.triton.kernels.delta_solve import delta_solve
 from eos.engine.triton.role import Place, heads_in_a_row, place
+from eos.engine.triton.sides import Erased, power_of_two, side_of
 from eos.engine.triton.tiles import Tiles
 
 

@@ -7,11 +7,11 @@ from torch import Tensor
 
 from eos.engine.algorithm import AbstractAlgorithm, Gradients
 from eos.engine.lower import Lowered
-from eos.engine.triton.chunked import bias_gradient
 from eos.engine.triton.kernels.elementwise_backward import elementwise_backward
 from eos.engine.triton.kernels.elementwise_forward import elementwise_forward
 from eos.engine.triton.kernels.scans import Entries
 from eos.engine.triton.role import batch_stride, entries, rate_entries, strides
+from eos.engine.triton.sides import bias_gradient
 from eos.engine.triton.tiles import Scans
 
 #: Reads of one launch.
