@@ -217,7 +217,8 @@ def _tasks() -> dict[str, Entry]:
     found = {}
     for path in sorted((_project().folder / "eos" / "tasks").glob("[!_]*.py")):
         tree = _parse(path)
-        if any(isinstance(node, ast.ClassDef) and "AbstractTask" in map(_last_name, node.bases) for node in tree.body):
+        bases = [_last_name(base) for node in tree.body if isinstance(node, ast.ClassDef) for base in node.bases]
+        if any(re.fullmatch(r"Abstract\w*Task", base) for base in bases):
             found[path.stem] = _entry("task", path, f"eos.tasks.{path.stem}", tree)
     return found
 

@@ -34,10 +34,10 @@ def show_run(path: Path, result: Result) -> int:
             f"{result.tokens:,} tokens in {result.steps:,} steps{best}, {duration(result.training_seconds)}",
         ),
         ("folder", str(path)),
-        ("next", f'eos generate {where} "…"'),
-        ("", f"eos eval {where} task.source=…"),
-        ("", f"tensorboard --logdir {where}"),
+        ("next", f"tensorboard --logdir {where}"),
     ]
+    if result.names.get("task") == "text":
+        rows += [("", f'eos generate {where} "…"'), ("", f"eos eval {where} task.source=…")]
     print_columns((name, Text(value)) for name, value in rows)
     return 0
 

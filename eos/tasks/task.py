@@ -7,7 +7,7 @@ of :class:`AbstractTask`.
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -38,16 +38,23 @@ class Batch:
 
 @dataclass(frozen=True, kw_only=True)
 class Counts:
-    """What a sum of losses is divided by: targets asked, and the original bytes and words that they stand for."""
+    """What a sum of losses is divided by, and what a model got right.
+
+    Arguments:
+        targets: how many were asked.
+        bytes, words: of the original text, that the targets stand for.
+        rows: how many were graded.
+        right: over these, the sum of the shares of a row's targets that were right.
+    """
 
     targets: int = 0
     bytes: int = 0
     words: int = 0
+    rows: int = 0
+    right: float = 0.0
 
     def __add__(self, other: "Counts") -> "Counts":
-        return Counts(
-            targets=self.targets + other.targets, bytes=self.bytes + other.bytes, words=self.words + other.words
-        )
+        return Counts(**{held.name: getattr(self, held.name) + getattr(other, held.name) for held in fields(self)})
 
 
 class AbstractTask(ABC):
@@ -108,6 +115,10 @@ class AbstractTask(ABC):
     @abstractmethod
     def count(self, batch: Batch) -> Counts:
         """What the targets of a batch stand for; counts of several batches add up."""
+
+    def grade(self, batch: Batch, logits: Tensor) -> Counts:
+        """What a model's logits [B,T,V] get right, for a task that is graded; nothing by default."""
+        return Counts()
 
     @abstractmethod
     def metrics(self, nats: float, counts: Counts) -> dict[str, float]:

@@ -20,7 +20,7 @@ class Evaluation:
     Arguments:
         loss: mean cross-entropy in nats a target.
         metrics: the task's metrics.
-        counts: targets, bytes and words that were evaluated.
+        counts: what was evaluated, and what of it was right.
     """
 
     loss: float
@@ -30,11 +30,18 @@ class Evaluation:
 
 def summed_nats(model: nn.Module, batch: Batch, precision: Precision) -> Tensor:
     """The cross-entropy of all targets of a batch, summed: −Σ log softmax(logits)[target], from float32 logits."""
+    return _nats(_logits(model, batch, precision), batch)
+
+
+def _logits(model: nn.Module, batch: Batch, precision: Precision) -> Tensor:
+    """Of a batch, in float32: the softmax of bfloat16 logits is good to two digits only."""
     device = batch.inputs.device.type
     with torch.autocast(device, dtype=torch.bfloat16, enabled=precision == "bfloat16"):
-        logits = model(batch.inputs, reset=batch.reset)
-    # The softmax of bfloat16 logits is good to two digits only.
-    logits = logits.float()
+        logits: Tensor = model(batch.inputs, reset=batch.reset)
+    return logits.float()
+
+
+def _nats(logits: Tensor, batch: Batch) -> Tensor:
     return cross_entropy(logits.flatten(0, 1), batch.targets.flatten(), ignore_index=IGNORED, reduction="sum")
 
 
@@ -74,8 +81,10 @@ def evaluate(
             if each is not None:
                 each(counts.targets)
             shape = f"{batch.inputs.shape[0]} rows of {batch.inputs.shape[1]} tokens"
-            nats += summed_nats(model, to_device(batch, device), precision)
-            counts += task.count(batch)
+            moved = to_device(batch, device)
+            logits = _logits(model, moved, precision)
+            nats += _nats(logits, moved)
+            counts += task.count(batch) + task.grade(moved, logits)
     except torch.OutOfMemoryError as error:
         raise RunError(
             f"evaluating {shape} at once needs more memory than {device} has; lower training.evaluation_rows or "

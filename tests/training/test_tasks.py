@@ -1,0 +1,46 @@
+"""Every task of generated rows trains and is graded, for a model of stages, a hybrid and softmax attention."""
+
+from pathlib import Path
+
+import pytest
+
+from eos import registry
+from eos.cli.recipes import load_run_recipe
+from eos.tasks.generated.task import AbstractGeneratedTask
+from eos.training.evaluation import evaluate
+from eos.training.folder import RunFolder
+from eos.training.log import read_metrics
+from eos.training.run import train
+from eos.training.trained import load_for_decoding, load_for_evaluation
+
+TASKS = sorted(name for name, entry in registry.tasks().items() if issubclass(entry.load(), AbstractGeneratedTask))
+#: What makes a task's rows few and short.
+SMALL = {
+    "mqar": [
+        "task=mqar_small",
+        "task.train=[{length: 16, pairs: 2, rows: 8}, {length: 24, pairs: 3, rows: 8}]",
+        "task.validation=[{length: 16, pairs: 2, rows: 5}]",
+        "task.test=[{length: 16, pairs: 2, rows: 6}]",
+    ],
+    "overwriting": ["task=overwriting", "pairs=3", "epoch=64", "held_out=6"],
+}
+
+
+@pytest.mark.parametrize("model", ["gla", "hybrid", "llama"])
+@pytest.mark.parametrize("name", TASKS)
+def test_it_trains_and_is_graded(name: str, model: str, tmp_path: Path) -> None:
+    budget = ["steps=4", "rows=4", "log_every=2", "validate_every=2", "device=cpu"]
+    recipe = load_run_recipe([f"model={model}", "layers=2", "width=16", *SMALL[name], *budget])
+    result = train(recipe, tmp_path / "run")
+    for part in ("validation", "test"):
+        accuracy = result.metrics[part]["accuracy"]
+        assert accuracy is not None
+        assert 0.0 <= accuracy <= 1.0
+    logged = {row.metric for row in read_metrics(RunFolder(tmp_path / "run").metrics)}
+    assert {"train/nats_per_answer", "validation/accuracy"} <= logged
+    trained = load_for_evaluation(tmp_path / "run")
+    again = evaluate(trained.model, trained.task, "test", rows=3, precision="float32")
+    assert again.metrics["accuracy"] == pytest.approx(result.metrics["test"]["accuracy"], abs=1e-9)
+    assert again.counts.rows == 6
+    prompt = load_for_decoding(tmp_path / "run").task.encode("1 2")
+    assert prompt == [1, 2]
