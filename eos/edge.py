@@ -3,16 +3,19 @@
 A gate is a log-sigmoid of a projection, a step its softplus, an expand state often its silu. Made by torch, each is a
 pass over memory before the scan; the Triton kernels can make it as they load the pre-activation. So a stage returns an
 :class:`Edge`, and a plan says whether its kernels make it (eos.engine.edges) or torch does, as soon as one of its
-functions takes it. Whoever does not know of edges never meets one.
+functions takes it.
 """
 
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 from torch.utils._pytree import tree_map
+
+from eos.errors import RecordError
 
 Form = Literal["log_sigmoid", "softplus", "silu", "complement"]
 
@@ -39,8 +42,9 @@ _ASKED = {
 class Edge(Tensor):
     """f(z + bias), made by the first function of torch that takes it, and then kept.
 
-    Its shape, dtype and device are asked for as of any tensor. A :class:`torch.autograd.Function` is no function of
-    torch: hand it ``edge.made()``, or its backward pass says so.
+    Its shape, dtype and device are asked for as of any tensor; once made it is that tensor to the kernels as well. A
+    :class:`torch.autograd.Function`, and so a hook of a module's backward pass, is no function of torch: hand it
+    ``edge.made()``, or an error says so. z must not be written to before it is made.
 
     Arguments:
         form: f, one of log_sigmoid(u) / tau, softplus(u), silu(u), and the complement −expm1(u) of a log-decay.
@@ -56,6 +60,8 @@ class Edge(Tensor):
     tau: float
     axis: int | None
     _made: Tensor | None
+    _taught: bool
+    _written: int | None
 
     @staticmethod
     def __new__(
@@ -78,12 +84,38 @@ class Edge(Tensor):
     ) -> None:
         self.form, self.z, self.bias, self.tau, self.axis = form, z, bias, tau, axis
         self._made = None
+        self._taught = self.requires_grad
+        self._written = _writes(z)
+
+    @property
+    def waiting(self) -> bool:
+        """Whether nothing has made it yet."""
+        return self._made is None
 
     def made(self) -> Tensor:
-        """The tensor that this edge stands for."""
-        if self._made is None or (torch.is_grad_enabled() and self.requires_grad and not self._made.requires_grad):
-            self._made = _make(self.form, self.z, self.bias, self.tau, self.axis)
-        return self._made
+        """The tensor that this edge stands for.
+
+        Raises:
+            RecordError: it came out of an autograd function, which would be passed by, or z was written to since.
+        """
+        kept = self._made
+        lost = kept is not None and (
+            (torch.is_grad_enabled() and self._taught and not kept.requires_grad)
+            or (kept.is_inference() and not torch.is_inference_mode_enabled())
+        )
+        if kept is None or lost:
+            self.check()
+            with nullcontext() if self._taught else torch.no_grad():
+                kept = _make(self.form, self.z, self.bias, self.tau, self.axis)
+            self._made = kept
+        return kept
+
+    def check(self) -> None:
+        """Refuse to be made, by torch or by a kernel, of what is not what it was."""
+        if self.requires_grad and not self._taught:
+            raise RecordError("an Edge came out of a torch.autograd.Function; let its forward return edge.made()")
+        if self._written != _writes(self.z):
+            raise RecordError("what an Edge is made of was written to before it was made; write to a copy")
 
     @classmethod
     def __torch_function__(
@@ -99,7 +131,7 @@ class Edge(Tensor):
     @classmethod
     def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # type: ignore[override]
         """Where a wrapper arrives that went around the functions of torch."""
-        raise TypeError(f"{func} was handed an Edge that is not made; hand it edge.made()")
+        raise RecordError(f"{func} was handed an Edge that is not made; hand it edge.made()")
 
 
 def made(x: Any) -> Any:
@@ -128,16 +160,27 @@ def complement(log_decay: Tensor, *, axis: int) -> Tensor:
 
 
 def _edge(form: Form, z: Tensor, bias: Tensor | None, *, tau: float = 1.0, axis: int | None = None) -> Tensor:
-    if torch.compiler.is_compiling():  # which fuses what it traces by itself
+    # torch.compile fuses what it traces by itself; what a bias would make larger than z is no pass that z could save
+    if torch.compiler.is_compiling() or (bias is not None and not _fits(z, bias)):
         return _make(form, z, bias, tau, axis)
     return Edge(form, z, bias, tau=tau, axis=axis)
 
 
 def _make(form: Form, z: Tensor, bias: Tensor | None, tau: float, axis: int | None) -> Tensor:
     dtype = _dtype(form, z)
-    u = made(z).to(dtype) if bias is None else z + bias.to(dtype)
+    u = made(z).to(dtype) if bias is None else (z + bias.to(dtype)).to(dtype)
     whole = _FORMS[form](u, tau)
     return whole if axis is None else whole.unsqueeze(axis)
+
+
+def _fits(z: Tensor, bias: Tensor) -> bool:
+    """Whether a bias has the axes of z after T, and adds none of its own."""
+    return bias.dim() == z.dim() - 2 and all(b in (1, n) for b, n in zip(bias.shape, z.shape[2:], strict=True))
+
+
+def _writes(z: Tensor) -> int | None:
+    """How often a tensor was written to; of an edge and under inference nobody counts."""
+    return None if isinstance(z, Edge) or z.is_inference() else z._version
 
 
 def _dtype(form: Form, z: Tensor) -> torch.dtype:
@@ -146,4 +189,4 @@ def _dtype(form: Form, z: Tensor) -> torch.dtype:
 
 
 def _refuse(gradient: Tensor) -> Tensor:
-    raise TypeError("a torch.autograd.Function was handed an Edge that is not made; hand it edge.made()")
+    raise RecordError("a torch.autograd.Function was handed an Edge that is not made; hand it edge.made()")

@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from eos import edge
 from eos.edge import Edge
+from eos.errors import RecordError
 
 Z = torch.linspace(-30, 30, 2 * 3 * 4 * 5, dtype=torch.float64).view(2, 3, 4, 5)
 BIAS = torch.linspace(-1, 1, 20, dtype=torch.float64).view(4, 5)
@@ -32,7 +33,7 @@ FORMS = {
 
 
 def unmade(x: Tensor) -> bool:
-    return isinstance(x, Edge) and x._made is None
+    return isinstance(x, Edge) and x.waiting
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -99,10 +100,63 @@ class _Doubled(torch.autograd.Function):
 def test_what_would_lose_a_gradient_says_so() -> None:
     """An autograd function is no function of torch, and would take the edge for a leaf."""
     doubled = _Doubled.apply(edge.silu(Z.clone().requires_grad_()))
-    with pytest.raises(TypeError, match=r"hand it edge.made\(\)"):
+    with pytest.raises(RecordError, match=r"hand it edge.made\(\)"):
         doubled.sum().backward()
     z = Z.clone().requires_grad_()
     whole = edge.silu(z)
     assert isinstance(whole, Edge)
     _Doubled.apply(whole.made()).sum().backward()
     assert z.grad is not None
+
+
+def test_what_comes_out_of_an_autograd_function_says_so() -> None:
+    class Made(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: object, z: Tensor) -> Tensor:
+            return edge.silu(z)
+
+        @staticmethod
+        def backward(ctx: object, gradient: Tensor) -> Tensor:
+            return 100 * gradient
+
+    passed = Made.apply(Z.clone().requires_grad_())
+    with pytest.raises(RecordError, match=r"let its forward return edge.made\(\)"):
+        passed * 1
+
+
+def test_made_without_gradients_it_has_none() -> None:
+    z = Z.clone().requires_grad_()
+    with torch.no_grad():
+        untaught = edge.silu(z)
+    assert not untaught.requires_grad
+    assert not (untaught * 1).requires_grad
+
+
+def test_a_look_in_inference_mode_spoils_nothing() -> None:
+    looked, weight = edge.silu(Z), Z.clone().requires_grad_()
+    with torch.inference_mode():
+        looked * 1
+    (looked * weight).sum().backward()
+    torch.testing.assert_close(weight.grad, functional.silu(Z))
+
+
+def test_what_it_is_made_of_may_not_change() -> None:
+    z = Z.clone()
+    late = edge.silu(z)
+    z += 1
+    with pytest.raises(RecordError, match="was written to before it was made"):
+        late * 1
+
+
+def test_writing_to_it_writes_to_what_is_made() -> None:
+    written = edge.silu(Z.clone())
+    written[0] = 7.0
+    assert (written[0] == 7.0).all()
+    assert not unmade(written)
+
+
+@pytest.mark.parametrize(("axes", "bias"), [((2, 3, 1, 5), (4, 5)), ((2, 3, 4, 5), (5,)), ((2, 3, 4, 5), ())])
+def test_a_bias_with_other_axes_is_added_at_once(axes: tuple[int, ...], bias: tuple[int, ...]) -> None:
+    made = edge.log_sigmoid(torch.zeros(axes, dtype=torch.bfloat16), torch.ones(bias))
+    assert not isinstance(made, Edge)
+    assert (made.shape, made.dtype) == (torch.Size((2, 3, 4, 5)), torch.float32)

@@ -154,7 +154,7 @@ def _mixer_cost(mixer: AbstractMixer, layers: tuple[int, ...], width: int, *, le
         plan=plan,
         forward=Work(
             flops=sum(each.cost.flops for each in plans) / structure.length,
-            bytes=sum(each.cost.bytes for each in plans) / structure.length + FLOAT * _made(record),
+            bytes=sum(each.cost.bytes for each in plans) / structure.length + FLOAT * _made(record, plan.edges),
         ),
         # The memory is read and written once a token.
         step=Work(flops=sum(one.cost.flops for one in steps), bytes=2 * memory),
@@ -163,12 +163,13 @@ def _mixer_cost(mixer: AbstractMixer, layers: tuple[int, ...], width: int, *, le
     )
 
 
-def _made(record: Recurrence) -> float:
-    """Floats that the stages move a token to make what they return, each read, written and read."""
+def _made(record: Recurrence, edges: frozenset[str]) -> float:
+    """Floats that the stages move a token to make what they return, each read, written and read; without edges."""
+    inside = {name.partition(" ")[0] for name in edges}
     varying = [
         tensor
         for name, axes, tensor in parts(record)
-        if name not in ("input", "reset") and axes[1] in ("T", "S") and tensor.shape[1] > 1
+        if name not in {"input", "reset", *inside} and axes[1] in ("T", "S") and tensor.shape[1] > 1
     ]
     return 3 * sum(tensor.numel() for tensor in varying) / record.sizes["T"]
 

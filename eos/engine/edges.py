@@ -60,9 +60,10 @@ def operands(record: Recurrence) -> Iterator[tuple[Axes, Tensor]]:
         if not isinstance(tensor, Edge):
             yield axes, tensor
             continue
-        yield axes, tensor.z
+        tensor.check()
+        yield axes, tensor.z if tensor.requires_grad else tensor.z.detach()
         if tensor.bias is not None:
-            yield axes[2:], tensor.bias
+            yield axes[2:], tensor.bias if tensor.requires_grad else tensor.bias.detach()
 
 
 def with_operands(record: Recurrence, tensors: Iterator[Tensor]) -> Recurrence:

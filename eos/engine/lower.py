@@ -92,7 +92,7 @@ def lower(
     """Rewrite one window of a recurrence.
 
     Arguments:
-        window: the record of the window; its edges are those that the kernels make.
+        window: the record of the window; its edges are those that the kernels make, which know ``inside``.
         log_scale: M [B,H,K|1] before it, where there is one.
         dtype: of the memory, in which everything is computed.
         activations: the dtype of i, e, s and the erase, for an algorithm that also floors log-decays itself; None

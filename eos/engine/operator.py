@@ -25,7 +25,7 @@ def scan_as_operator(
     record: Recurrence, *, backend: str, algorithm: str, trace: bool
 ) -> tuple[tuple[Tensor, ...], Memory, Tensor | None]:
     """As :func:`eos.engine.planned.run_planned`, through the operator: the reads, the last memory, M at every step."""
-    out = _scan(*operands(record), backend, algorithm, trace)
+    out = _scan(*flattened(record), backend, algorithm, trace)
     reads, scaled = len(record.reads), record.transition.log_gate is not None
     memory = Memory(value=out[reads], log_scale=out[reads + 1] if scaled else None)
     return tuple(out[:reads]), memory, out[reads + 2] if trace else None
@@ -142,7 +142,7 @@ def _outputs(
     return [*ys, *(x for x in (last.value, last.log_scale, scales if trace else None) if x is not None)]
 
 
-def operands(record: Recurrence) -> tuple[list[Tensor], str]:
+def flattened(record: Recurrence) -> tuple[list[Tensor], str]:
     """The tensors of a record, and all the rest of it."""
     t, held = record.transition, list(parts(record))
     labels = ",".join([label for label, _, _ in held])

@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass
 
-from torch import Tensor
-
 from eos.edge import Edge
 from eos.engine.state import dtype_over, output_dtype
 from eos.record import Convolution, Recurrence, parts
@@ -141,15 +139,15 @@ def _normaliser(record: Recurrence) -> int:
 def _edges(record: Recurrence) -> frozenset[str]:
     t = record.transition
     decays = {name: x for name, x in (("key", t.key), ("value", t.value)) if x is not None and x.shape[3] > 1}
-    found = {name for name, x in decays.items() if isinstance(x, Edge) and x.form == "log_sigmoid"}
-    step_over_value = isinstance(t.step, Edge) and t.step.form == "softplus" and t.step.shape[3] == 1 < t.step.shape[4]
+    found = {name for name, x in decays.items() if _waits(x, "log_sigmoid")}
+    step_over_value = _waits(t.step, "softplus") and t.step.shape[3] == 1 < t.step.shape[4]  # type: ignore[union-attr]
     if step_over_value:
         found.add("step")
-    if record.expand.dim() == 4 and _is_silu(record.expand):
+    if record.expand.dim() == 4 and _waits(record.expand, "silu"):
         found.add("expand")
-    if all(s.dim() == 4 and _is_silu(s) for s in record.reads):
+    if all(s.dim() == 4 and _waits(s, "silu") for s in record.reads):
         found.add("shrink")
-    if isinstance(t.gate, Edge):
+    if isinstance(t.gate, Edge) and t.gate.waiting:
         if step_over_value and t.gate is t.step:
             found.add("gate of step")
         for name, axis in (("key", 4), ("value", 3)):
@@ -158,8 +156,9 @@ def _edges(record: Recurrence) -> frozenset[str]:
     return frozenset(found)
 
 
-def _is_silu(x: Tensor) -> bool:
-    return isinstance(x, Edge) and x.form == "silu"
+def _waits(x: object, form: str) -> bool:
+    """Whether this is an edge of that form, without a bias where the kernels know none, that nothing has made."""
+    return isinstance(x, Edge) and x.form == form and x.waiting and (form != "silu" or x.bias is None)
 
 
 def _bucket(length: int) -> int:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 import eos
 from eos import registry
-from eos.engine.operator import operands, scan_as_operator
+from eos.engine.operator import flattened, scan_as_operator
 from eos.engine.plan import plan_structure
 from eos.errors import RecordError
 from eos.record import Recurrence, Transition
@@ -81,7 +81,7 @@ def test_torch_accepts_the_operator(name: str) -> None:
     """Its schema, fake outputs, autograd and tracing with shapes that are symbols."""
     record = build(CASES[name], length=9)
     trace = record.transition.log_gate is not None
-    torch.library.opcheck(torch.ops.eos.scan.default, (*operands(record), "auto", "auto", trace))
+    torch.library.opcheck(torch.ops.eos.scan.default, (*flattened(record), "auto", "auto", trace))
 
 
 @pytest.mark.parametrize("mode", ["plain", "autocast"])

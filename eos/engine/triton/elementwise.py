@@ -181,13 +181,15 @@ class _Launch:
                 ds[:, 0] = 0.0
                 ds[:, 0, : self.heads] = _read_gradient(memory, dy[:, 0], s)
                 adjoint += _write(s[:, 0].detach(), dy[:, 0])
+        bias = None
+        if self.bias is not None and self.bias.requires_grad:  # before digits are rounded to those of z
+            made = self._over_tiles((dkey, dvalue, dstep)[self.made])
+            bias = bias_gradient(made if made.dim() == self.bias.dim() + 2 else made.squeeze(3), self.bias)
         found_step = self._summed(dstep, self.step) if rated else None
         decays = [
             self._summed(d, t) if t is not None and wanted else None
             for d, t, wanted in zip((dkey, dvalue, dboth), self.decays, self.wanted, strict=True)
         ]
-        made = (decays[0], decays[1], found_step, None)[self.made]
-        bias = None if self.bias is None else bias_gradient(made, self.bias)
         return (
             Gradients(
                 input=dinput,
@@ -250,10 +252,13 @@ class _Launch:
             return like.new_empty(self.batch, self.steps, self.heads, key, self.value)
         return like.new_empty(self.batch, self.steps, self.tiles * self.heads, key, dtype=torch.float32)
 
+    def _over_tiles(self, gradient: Tensor) -> Tensor:
+        whole = gradient.shape[2] == self.heads and gradient.dim() == 5
+        return gradient if whole else gradient.unflatten(2, (self.tiles, self.heads)).sum(2)
+
     def _summed(self, gradient: Tensor, like: Tensor) -> Tensor:
         """In the shape of the tensor: summed over the tiles of V and over what is shared."""
-        if gradient.shape[2] != self.heads or gradient.dim() == 4:
-            gradient = gradient.unflatten(2, (self.tiles, self.heads)).sum(2)
+        gradient = self._over_tiles(gradient)
         if gradient.dim() < like.dim():
             gradient = gradient[..., None]
         elif gradient.dim() > like.dim():

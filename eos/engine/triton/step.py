@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from eos.engine.edges import with_edges
 from eos.engine.lower import lower
 from eos.engine.state import memory_before, output_dtype
 from eos.engine.triton.kernels.step_forward import step_forward
@@ -15,6 +16,7 @@ ENTRIES, NARROWEST, WIDEST = 4096, 8, 128
 
 def step(record: Recurrence) -> tuple[tuple[Tensor, ...], Memory]:
     """One token, without gradients: the reads [B,1,H,V] in the dtype of the activations, and the memory after it."""
+    record = with_edges(record, frozenset())  # a launch a function is little beside a graph of a token
     dtype, n = output_dtype(record), record.substeps
     before = memory_before(record)
     # what was gated or turned keeps its digits; a decay's floor is the kernel's

@@ -7,7 +7,7 @@ GPU, so that a plan stays a function of its structure as long as a process lives
 import json
 import os
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields
 from datetime import date
 from functools import lru_cache
 from pathlib import Path
@@ -81,7 +81,9 @@ def choose(s: Structure, algorithm: str) -> Chosen:
     chosen = Chosen(tiles=SHIPPED[served], table="shipped")
     if own is not None:
         chosen = Chosen(tiles=own.tiles, table=f"yours, measured {own.measured}")
-    return replace(chosen, tiles=for_decays_over_value(chosen.tiles)) if "value" in s.parts else chosen
+    if "value" not in s.parts or (cut := for_decays_over_value(chosen.tiles)) == chosen.tiles:
+        return chosen
+    return Chosen(tiles=cut, table=f"{chosen.table}, cut for decays over V")
 
 
 def gpu_name() -> str | None:

@@ -150,6 +150,16 @@ SCANNED = [
 ]
 
 
+def test_what_torch_has_made_is_taken_as_made() -> None:
+    """Whatever was written to it, or hooked on it, counts."""
+    record, _ = with_edges(Flags(key="every", made="key", silu="e"), Operands(torch.float32), **SIZES)
+    assert made_in_kernels(structure_of(record), "chunked") == {"key", "expand"}
+    record.expand[:, 0] = 0.0
+    assert made_in_kernels(structure_of(record), "chunked") == {"key"}
+    got, want = (eos.scan(record, backend=name, algorithm="chunked")[0] for name in ("triton", "torch"))
+    assert_close({str(j): y for j, y in enumerate(got)}, {str(j): y for j, y in enumerate(want)}, 2 * FLOAT32_SHORT)
+
+
 @pytest.mark.one_in(5)
 @pytest.mark.parametrize("flags", SCANNED, ids=str)
 def test_scans_make_what_torch_makes(flags: Flags) -> None:
@@ -214,3 +224,8 @@ def test_layers_of_recipes_train_alike_by_kernels_and_by_torch(name: str, algori
         grads = {name: p.grad for name, p in layer.named_parameters() if p.grad is not None}
         found.append({"y": y.detach(), **grads})
     assert_close(found[1], found[0], 2 * FLOAT32_SHORT)  # both in float32
+    with torch.no_grad():  # a token's kernel makes nothing of edges by itself
+        first = layer.record(x[:, :1])
+        (left, after), (right, other) = (eos.step(first, backend=backend) for backend in ("triton", "torch"))
+        torch.testing.assert_close(left, right, rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(after.value, other.value, rtol=1e-5, atol=1e-6)

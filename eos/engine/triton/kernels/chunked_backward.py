@@ -17,10 +17,10 @@ from eos.engine.triton.kernels.access import (
 )
 from eos.engine.triton.kernels.edges import (
     activated,
-    activated_slope,
     complement,
     log_sigmoid,
     log_sigmoid_slope,
+    silu_slope,
 )
 from eos.engine.triton.kernels.intervals import (
     FLOOR,
@@ -225,7 +225,7 @@ def chunked_backward(
         if ROWS:
             if ROWS_SILU:
                 row = load(where(rows, rows_batch, b, read * H + h, n, C), rows, rest, x, X, C)
-                drow = drow * activated_slope(row, True)
+                drow = drow * silu_slope(row)
             to = where(drows, drows_batch, b, read * H + h, n, C)
             if ADD:
                 drow += load(to, drows, rest, x, X, C).to(tl.float32)
@@ -237,7 +237,7 @@ def chunked_backward(
         dmade = dmade * complement(g)
     if COLUMNS_SILU:
         made = load(where(columns, columns_batch, b, h, n, C), columns, rest, x, X, C)
-        dmade = dmade * activated_slope(made, True)
+        dmade = dmade * silu_slope(made)
     store(where(dcolumns, dcolumns_batch, b, h, n, C), dcolumns, dmade, rest, x, X, C)
 
     if DECAY:

@@ -51,10 +51,8 @@ def activated(x, SILU: tl.constexpr):
 
 
 @triton.jit
-def activated_slope(x, SILU: tl.constexpr):
-    """The derivative of :func:`activated`."""
-    slope = x.to(tl.float32) * 0.0 + 1.0
-    if SILU:
-        share = sigmoid(x.to(tl.float32))
-        slope = share * (1.0 + x.to(tl.float32) * (1.0 - share))
-    return slope
+def silu_slope(x):
+    """The derivative of a silu."""
+    x = x.to(tl.float32)
+    share = sigmoid(x)
+    return share * (1.0 + x * (1.0 - share))

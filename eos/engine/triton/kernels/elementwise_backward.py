@@ -123,7 +123,7 @@ def elementwise_backward(
             e = tile_of(expand, expand_batch, b, h, k, n, rest, v, V, C, 0, EXPAND_V)
             gate = 1.0
             if GATE:
-                gate = gate_of(log_o, made_of, True, RATE)
+                gate = gate_of(log_o, made_of, RATE)
             u = e * i * gate
             place = ((head * (chunks + 1) + n) * K + k) * V + v
             m = scanned(o, u, tl.load(memories + place, mask=v < V, other=0.0), C, BV, False)

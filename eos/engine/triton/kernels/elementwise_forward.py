@@ -80,7 +80,7 @@ def elementwise_forward(
             o = forget(exp(tl.maximum(log_o, FLOOR)), reset, b, n, T, C, 0, RESET)
             u = tile_of(expand, expand_batch, b, h, k, n, rest, v, V, C, 0, EXPAND_V) * i
             if GATE:
-                u = u * gate_of(log_o, made_of, True, RATE)
+                u = u * gate_of(log_o, made_of, RATE)
             at = memories + ((head * (chunks + 1) + n) * K + k) * V + v
             m = scanned(o, u, tl.load(at, mask=v < V, other=0.0), C, BV, False)
             tl.store(at + K * V, tl.sum(tl.where((c == C - 1)[:, None], m, 0.0), 0), mask=v < V)

@@ -112,12 +112,9 @@ def linked(product, LINK: tl.constexpr, TAU: tl.constexpr):
 
 
 @triton.jit
-def gate_of(log_decay, u, GATE: tl.constexpr, STEP: tl.constexpr):
-    """What multiplies the write: the complement of its decay, or with STEP the step that ``u`` makes; or one."""
-    gate = 1.0
-    if GATE:
-        gate = softplus(u) if STEP else complement(log_decay)
-    return gate
+def gate_of(log_decay, u, STEP: tl.constexpr):
+    """What multiplies the write: the complement of its decay, or with STEP the step that ``u`` makes."""
+    return softplus(u) if STEP else complement(log_decay)
 
 
 @triton.jit
