@@ -155,14 +155,14 @@ def _windows(s: Structure, algorithm: str) -> float:
 
 def segments(s: Structure, algorithm: str, backend: str) -> int:
     """How many segments T is cut into, where heads and tiles of V alone do not fill a GPU."""
-    if (algorithm, backend) != ("chunked", "triton"):
+    if backend != "triton" or algorithm not in _SEGMENTED:
         return 1
-    return min(_segment_counts(s), key=lambda count: _segmented(s, count).seconds)
+    return min(_segment_counts(s, algorithm), key=lambda count: _SEGMENTED[algorithm](s, count).seconds)
 
 
-def _segment_counts(s: Structure) -> list[int]:
+def _segment_counts(s: Structure, algorithm: str) -> list[int]:
     """Powers of two that leave programs without work, and segments long enough; 1 first."""
-    tiles = choose(s, "chunked").tiles
+    tiles = choose(s, algorithm).tiles
     assert not isinstance(tiles, Scans)
     programs = s.batch * s.heads * -(-s.value // min(tiles.value, s.value))
     chunks = s.length * s.substeps // tiles.chunk
@@ -173,10 +173,10 @@ def _segment_counts(s: Structure) -> list[int]:
 
 
 def _cost_chunked_kernel(s: Structure) -> Cost:
-    return _segmented(s, segments(s, "chunked", "triton"))
+    return _chunked_segments(s, segments(s, "chunked", "triton"))
 
 
-def _segmented(s: Structure, count: int) -> Cost:
+def _chunked_segments(s: Structure, count: int) -> Cost:
     """Of the Triton kernels: what is read and written once, and what a launch of its own makes of decays first; the
     chunks of a segment follow one another. Several segments read what is written twice.
     """
@@ -192,13 +192,23 @@ def _segmented(s: Structure, count: int) -> Cost:
             flops += 2 * size * entries * (2 * (levels + 2) + levels * s.reads)
     launches = 3 if count == 1 else 6 + 2 * count
     cost = _cost(s, flops=_tokens(s) * flops, floats=_tokens(s) * floats + _lowered(s, inside), launches=launches)
-    sweeps = 1 if count == 1 else 1.5  # the first reads nothing
-    following = sweeps * CHUNK_SECONDS * s.length * s.substeps / size / count
-    return replace(cost, seconds=max(cost.seconds, following))
+    return _at_least(cost, sweeps=1 if count == 1 else 1.5, chunks=s.length * s.substeps / size / count)
+
+
+def _at_least(cost: Cost, *, sweeps: float, chunks: float) -> Cost:
+    """No faster than the chunks of a segment that follow one another; a sweep that reads nothing counts as half."""
+    return replace(cost, seconds=max(cost.seconds, sweeps * CHUNK_SECONDS * chunks))
 
 
 def _cost_delta_kernel(s: Structure) -> Cost:
-    """Of the Triton kernels: two columns and a row more than chunked, scores in float32, and a solution a chunk."""
+    return _delta_segments(s, segments(s, "delta", "triton"))
+
+
+def _delta_segments(s: Structure, count: int) -> Cost:
+    """Of the Triton kernels: two columns and a row more than chunked, scores in float32, and a solution a chunk.
+
+    Several segments sweep twice more, for what each writes into an empty memory and for what it makes of one of K × K.
+    """
     width = 2 if "16" in s.activations else 4
     size = chunk(s, "delta", "triton")
     levels, rows = size.bit_length() - 1, 1 + s.reads
@@ -206,7 +216,12 @@ def _cost_delta_kernel(s: Structure) -> Cost:
     scores = 2 * (2 * size * s.key) * (2 * (levels + 2) + levels * rows if s.decay_over_key else rows)
     solved = 4 * size * size * levels + 2 * size * (s.key + 2 * s.value)
     flops = scores + solved + 2 * size * 2 * s.value * s.reads + 2 * s.key * s.value * (3 + s.reads)
-    return _cost(s, flops=_tokens(s) * flops, floats=_tokens(s) * floats + _lowered(s), launches=4)
+    if count > 1:
+        floats += (7 * s.key + 2 * s.value) * width / 4
+        flops += 2 * solved + 6 * s.key * (s.value + s.key)
+    launches = 4 if count == 1 else 8 + 2 * count
+    cost = _cost(s, flops=_tokens(s) * flops, floats=_tokens(s) * floats + _lowered(s), launches=launches)
+    return _at_least(cost, sweeps=1 if count == 1 else 2, chunks=s.length * s.substeps / size / count)
 
 
 def _cost_elementwise_kernel(s: Structure) -> Cost:
@@ -224,6 +239,8 @@ def _cost_elementwise_kernel(s: Structure) -> Cost:
     return _cost(s, flops=flops, floats=_tokens(s) * floats + lowered, launches=1)
 
 
+#: The forward cost of the kernels that may cut T, by how many segments it is cut into.
+_SEGMENTED: dict[str, Callable[[Structure, int], Cost]] = {"chunked": _chunked_segments, "delta": _delta_segments}
 #: The forward cost of every algorithm, by backend.
 COSTS: dict[str, dict[str, Callable[[Structure], Cost]]] = {
     "torch": {

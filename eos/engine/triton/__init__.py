@@ -5,11 +5,11 @@ from eos.engine.triton.tiles import Row, Scans
 
 
 def algorithm_of(name: str, tiles: Row, segments: int = 1) -> AbstractAlgorithm:
-    """The kernels that run one algorithm, with these tiles; chunked ones with T cut into segments."""
+    """The kernels that run one algorithm, with these tiles; those of chunks with T cut into segments."""
     from eos.engine.triton.delta import TritonDelta
     from eos.engine.triton.elementwise import TritonElementwise
     from eos.engine.triton.segments import TritonChunked
 
     if isinstance(tiles, Scans):
         return TritonElementwise(tiles)
-    return TritonDelta(tiles) if name == "delta" else TritonChunked(tiles, segments)
+    return (TritonDelta if name == "delta" else TritonChunked)(tiles, segments)

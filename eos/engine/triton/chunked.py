@@ -13,11 +13,11 @@ from eos.engine.triton.kernels.chunked_scores import chunked_scores
 from eos.engine.triton.kernels.intervals import VECTORS
 from eos.engine.triton.masks import masks
 from eos.engine.triton.role import Arithmetic, arithmetic, heads_in_a_row, place
-from eos.engine.triton.sides import Decayed, Erased, Side, bias_gradient, power_of_two, side_of
+from eos.engine.triton.sides import AbstractLaunch, Decayed, Erased, Side, bias_gradient, power_of_two, side_of
 from eos.engine.triton.tiles import Tiles
 
 
-class Launch:
+class Launch(AbstractLaunch):
     """One window: e [B,S,H,K], i [B,S,H,V], every s, and the decays, as the kernels want them.
 
     With ``segments`` n > 1 so many rows of the batch follow each other in time, [B n,S,…], and memories are [B,H,K,V].
@@ -42,7 +42,7 @@ class Launch:
         ks, vs = self.decayed(k, reads), self.decayed(v, 0)
         before = self._starts(memory, k, v, ks, vs, reverse=False)
         after, _ = self.carry(before, k, v, ks, vs, reads=reads)
-        return out.unflatten(2, (reads, self.heads)).unbind(2), self._ends(after, reverse=False)
+        return out.unflatten(2, (reads, self.heads)).unbind(2), self.ends(after, reverse=False)
 
     def backward(self, memory: Tensor, dys: tuple[Tensor, ...], dmemory: Tensor) -> tuple[Gradients, Tensor]:
         x, reads = self.x, len(self.x.reads)
@@ -69,7 +69,7 @@ class Launch:
                 over_value=None if dvalue is None else self.summed(dvalue, x.over_value),
                 biases=(bias_gradient(dkey, x.inside.key), bias_gradient(dvalue, x.inside.value), None),
             ),
-            self._ends(dbefore, reverse=True),
+            self.ends(dbefore, reverse=True),
         )
 
     def _starts(self, memory: Tensor, k: Side, v: Side, ks: "Decayed", vs: "Decayed", *, reverse: bool) -> Tensor:
@@ -80,14 +80,25 @@ class Launch:
         """
         if self.segments == 1:
             return memory
-        written, _ = self.carry(memory.new_zeros(self.batch, *memory.shape[1:]), k, v, ks, vs, reverse=reverse)
-        kept, written = (x.unflatten(0, (-1, self.segments)) for x in (self._kept(k, v, ks, vs), written))
+        written, _ = self.carry(self.empty(memory), k, v, ks, vs, reverse=reverse)
+        return self.chained(memory, written, self._kept(k, v, ks, vs), reverse=reverse)
+
+    def empty(self, memory: Tensor) -> Tensor:
+        """An empty memory for every segment."""
+        return memory.new_zeros(self.batch, *memory.shape[1:])
+
+    def chained(self, memory: Tensor, written: Tensor, passed: Tensor, *, reverse: bool) -> Tensor:
+        """The memory before every segment [B n,H,K,V], from what each writes and what it makes of the one before it:
+        decays [B n,H,K|1,V|1], or where a segment erases a matrix [B n,H,K,K].
+        """
+        passed, written = (x.unflatten(0, (-1, self.segments)) for x in (passed, written))
         found, order = [memory], range(self.segments)
         for segment in reversed(order[1:]) if reverse else order[:-1]:
-            found.append(kept[:, segment] * found[-1] + written[:, segment])
+            kept = passed[:, segment] @ found[-1] if self.erase else passed[:, segment] * found[-1]
+            found.append(kept + written[:, segment])
         return torch.stack(found[::-1] if reverse else found, 1).flatten(0, 1)
 
-    def _ends(self, memories: Tensor, *, reverse: bool) -> Tensor:
+    def ends(self, memories: Tensor, *, reverse: bool) -> Tensor:
         """That of the last segment in the direction of a sweep."""
         last: Tensor = memories.unflatten(0, (-1, self.segments))[:, 0 if reverse else -1]
         return last

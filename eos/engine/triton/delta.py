@@ -5,43 +5,35 @@ others, whose output has the gradient ω_t = λ_tᵀ a_t. So the chunked kernels
 what is new is solving for w and ω inside every chunk (eos.engine.triton.kernels.delta_solve).
 """
 
-from dataclasses import dataclass
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
-from eos.engine.algorithm import AbstractAlgorithm, Gradients
+from eos.engine.algorithm import Gradients
 from eos.engine.lower import Lowered
 from eos.engine.triton.chunked import Launch
 from eos.engine.triton.kernels.delta_solve import delta_solve
 from eos.engine.triton.role import Place, heads_in_a_row, place
-from eos.engine.triton.sides import Erased, power_of_two, side_of
+from eos.engine.triton.segments import AbstractSegmented
+from eos.engine.triton.sides import AbstractLaunch, Erased, power_of_two, side_of
 from eos.engine.triton.tiles import Tiles
 
 
-@dataclass(frozen=True)
-class TritonDelta(AbstractAlgorithm):
+class TritonDelta(AbstractSegmented):
     """Scores, solutions of every chunk, memories, and gradients by the kernels of chunks."""
 
-    tiles: Tiles
-    takes_activations = True
-
-    def forward(self, x: Lowered, memory: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
-        return _Delta(x, self.tiles).forward(memory)
-
-    def backward(
-        self, x: Lowered, memory: Tensor, dys: tuple[Tensor, ...], dmemory: Tensor
-    ) -> tuple[Gradients, Tensor]:
-        return _Delta(x, self.tiles).backward(memory, dys, dmemory)
+    def launch(self, x: Lowered, segments: int = 1) -> AbstractLaunch:
+        return _Delta(x, self.tiles, segments)
 
 
-class _Delta:
-    """One window; rows are every s and b, columns e and a."""
+class _Delta(AbstractLaunch):
+    """One window; rows are every s and b, columns e and a. ``segments`` as in :class:`Launch`."""
 
-    def __init__(self, x: Lowered, tiles: Tiles) -> None:
+    def __init__(self, x: Lowered, tiles: Tiles, segments: int = 1) -> None:
         assert x.erase is not None
         a, b = x.erase
-        self.x, self.tiles, self.reads, self.launch = x, tiles, len(x.reads), Launch(x, tiles)
+        self.x, self.tiles, self.reads, self.launch = x, tiles, len(x.reads), Launch(x, tiles, segments)
         rows = heads_in_a_row((*x.reads, b))
         over_key = torch.zeros(1, 1, 1, 1, device=a.device) if x.over_key is None else x.over_key
         self.write, self.second = (
@@ -54,8 +46,24 @@ class _Delta:
     def forward(self, memory: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
         """The reads [B,S,H,V] and the memory after the window."""
         out = self.launch.new(self.x.input, self.reads * self.launch.heads, self.launch.value)
-        after, _ = self.carried(memory, out, reads=self.reads)
-        return out.unflatten(2, (self.reads, self.launch.heads)).unbind(2), after
+        after, _ = self.carried(self._starts(memory, out), out, reads=self.reads)
+        return out.unflatten(2, (self.reads, self.launch.heads)).unbind(2), self.launch.ends(after, reverse=False)
+
+    def _starts(self, memory: Tensor, rows: Tensor) -> Tensor:
+        """The memory before every segment, from that before the first."""
+        if self.launch.segments == 1:
+            return memory
+        written, _ = self.carried(self.launch.empty(memory), rows)
+        return self.launch.chained(memory, written, self._passed(), reverse=False)
+
+    def _passed(self) -> Tensor:
+        """What a segment makes of the memory before it, as a matrix [B n, H, K, K]: of one that is the identity."""
+        key = self.launch.key
+        nothing = self.x.input.new_zeros(1, 1, 1, 1).expand(*self.x.input.shape[:3], key)
+        alone = _Delta(replace(self.x, input=nothing), self.tiles)
+        alone.writes, alone.seconds = self.writes, self.seconds
+        every = torch.eye(key, device=nothing.device).expand(self.launch.batch, self.launch.heads, key, key)
+        return alone.carried(every, nothing)[0]
 
     def carried(self, memory: Tensor, rows: Tensor, *, reads: int = 0, store: bool = False) -> tuple[Tensor, Tensor]:
         """The memory after the window and, where stored, what every chunk finds; w goes to ``erased``."""
@@ -70,7 +78,7 @@ class _Delta:
         """Memories forward, their gradients in reverse, then those of rows and columns."""
         x = self.x
         given = heads_in_a_row(tuple(d.to(x.input.dtype) for d in dys))
-        _, memories = self.carried(memory, given, store=True)
+        _, memories = self.carried(self._starts(memory, given), given, store=True)
         dy = torch.cat([given, torch.empty_like(self.erased)], 2)
         solution = self._solved(self.seconds.columns, place(dy), self.seconds.scores, reads=self.reads, adjoint=True)
         back = Erased(
@@ -81,6 +89,10 @@ class _Delta:
         )
         v, w = (side_of(dy, inputs, None, stride=1) for inputs in (x.input, self.erased))
         far, far_erased = self.launch.decayed(v, 0), self.launch.decayed(w, 0)
+        if self.launch.segments > 1:
+            empty = self.launch.empty(dmemory)
+            written, _ = self.launch.carry(empty, self.write, v, self.writes, far, reverse=True, erased=back)
+            dmemory = self.launch.chained(dmemory, written, self._passed().mT, reverse=True)
         dbefore, adjoints = self.launch.carry(
             dmemory, self.write, v, self.writes, far, store=True, reverse=True, erased=back
         )
@@ -104,7 +116,7 @@ class _Delta:
                 over_key=None if dkey is None else self.launch.summed(dkey, x.over_key),
                 erase=(derase, db),
             ),
-            dbefore,
+            self.launch.ends(dbefore, reverse=True),
         )
 
     def _last(self, rows: Tensor) -> Tensor:

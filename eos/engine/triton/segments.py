@@ -1,5 +1,6 @@
-"""Runs the chunked kernels, with T cut into segments where heads and tiles of V alone do not fill a GPU."""
+"""Runs the kernels of chunks, with T cut into segments where heads and tiles of V alone do not fill a GPU."""
 
+from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -9,14 +10,13 @@ from torch import Tensor
 from eos.engine.algorithm import AbstractAlgorithm, Gradients
 from eos.engine.lower import Lowered
 from eos.engine.triton.chunked import Launch
+from eos.engine.triton.sides import AbstractLaunch
 from eos.engine.triton.tiles import Tiles
 
 
 @dataclass(frozen=True)
-class TritonChunked(AbstractAlgorithm):
-    """Chunks on tensor cores: scores of a chunk where K (or V) decays entry by entry, then memories, then gradients.
-
-    Segments are rows of the batch to the kernels. They run twice: first all from an empty memory, for what each
+class AbstractSegmented(AbstractAlgorithm):
+    """Segments are rows of the batch to the kernels. They run twice: first all from an empty memory, for what each
     writes; then each from the memory that those before it leave. What is left of T runs after them.
 
     Arguments:
@@ -27,16 +27,20 @@ class TritonChunked(AbstractAlgorithm):
     segments: int = 1
     takes_activations = True
 
+    @abstractmethod
+    def launch(self, x: Lowered, segments: int = 1) -> AbstractLaunch:
+        """What launches the kernels on a window of so many segments."""
+
     def forward(self, x: Lowered, memory: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
         count, length = self._cut(x)
         if count == 1:
-            return Launch(x, self.tiles).forward(memory)
+            return self.launch(x).forward(memory)
         steps = count * length
-        ys, memory = Launch(_folded(_part(x, 0, steps), count), self.tiles, count).forward(memory)
+        ys, memory = self.launch(_folded(_part(x, 0, steps), count), count).forward(memory)
         ys = tuple(_unfolded(y, count) for y in ys)
         if steps == x.input.shape[1]:
             return ys, memory
-        rest, memory = Launch(_part(x, steps, None), self.tiles).forward(memory)
+        rest, memory = self.launch(_part(x, steps, None)).forward(memory)
         return tuple(torch.cat(pair, 1) for pair in zip(ys, rest, strict=True)), memory
 
     def backward(
@@ -44,12 +48,12 @@ class TritonChunked(AbstractAlgorithm):
     ) -> tuple[Gradients, Tensor]:
         count, length = self._cut(x)
         if count == 1:
-            return Launch(x, self.tiles).backward(memory, dys, dmemory)
+            return self.launch(x).backward(memory, dys, dmemory)
         steps, later = count * length, None
-        first = Launch(_folded(_part(x, 0, steps), count), self.tiles, count)
+        first = self.launch(_folded(_part(x, 0, steps), count), count)
         if steps < x.input.shape[1]:
             _, between = first.forward(memory)
-            rest = Launch(_part(x, steps, None), self.tiles)
+            rest = self.launch(_part(x, steps, None))
             later, dmemory = rest.backward(between, tuple(dy[:, steps:] for dy in dys), dmemory)
         folded = tuple(_fold(dy[:, :steps], count) for dy in dys)
         gradients, dbefore = first.backward(memory, folded, dmemory)
@@ -59,6 +63,13 @@ class TritonChunked(AbstractAlgorithm):
         """How many segments, and their steps: whole chunks."""
         length = x.input.shape[1] // self.segments // self.tiles.chunk * self.tiles.chunk
         return (self.segments, length) if length else (1, x.input.shape[1])
+
+
+class TritonChunked(AbstractSegmented):
+    """Chunks on tensor cores: scores of a chunk where K (or V) decays entry by entry, then memories, then gradients."""
+
+    def launch(self, x: Lowered, segments: int = 1) -> AbstractLaunch:
+        return Launch(x, self.tiles, segments)
 
 
 def _over_time(x: Lowered, change: Callable[[Tensor], Tensor]) -> Lowered:
@@ -75,6 +86,7 @@ def _over_time(x: Lowered, change: Callable[[Tensor], Tensor]) -> Lowered:
         reads=tuple(reads),
         over_key=changed(x.over_key),
         over_value=changed(x.over_value),
+        erase=None if x.erase is None else (changed(x.erase[0]), changed(x.erase[1])),  # type: ignore[arg-type]
         reset=None if x.reset is None else change(x.reset),
     )
 
@@ -131,5 +143,11 @@ def _gathered(first: Gradients, later: Gradients | None, x: Lowered, count: int)
         reads=tuple(whole(d, rest, s) for d, rest, s in zip(first.reads, others.reads, x.reads, strict=True)),
         over_key=whole(first.over_key, others.over_key, x.over_key),
         over_value=whole(first.over_value, others.over_value, x.over_value),
+        erase=(None, None)
+        if x.erase is None
+        else (
+            whole(first.erase[0], others.erase[0], x.erase[0]),
+            whole(first.erase[1], others.erase[1], x.erase[1]),
+        ),
         biases=(added(first.biases[0], others.biases[0]), added(first.biases[1], others.biases[1]), None),
     )

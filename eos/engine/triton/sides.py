@@ -1,12 +1,24 @@
-"""What stands on the two axes of a memory, as the chunked kernels are handed it."""
+"""What the kernels of chunks are handed: what stands on the two axes of a memory, and who launches them."""
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from eos.engine.algorithm import Gradients
 from eos.engine.triton.role import Place, place
+
+
+class AbstractLaunch(ABC):
+    """Launches the kernels on one window: as :class:`eos.engine.algorithm.AbstractAlgorithm`, of its own window."""
+
+    @abstractmethod
+    def forward(self, memory: Tensor) -> tuple[tuple[Tensor, ...], Tensor]: ...
+
+    @abstractmethod
+    def backward(self, memory: Tensor, dys: tuple[Tensor, ...], dmemory: Tensor) -> tuple[Gradients, Tensor]: ...
 
 
 @dataclass(frozen=True)

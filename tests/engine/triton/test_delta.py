@@ -1,13 +1,15 @@
 """The kernels of records with an erase, interpreted, against the sequential form in float64."""
 
+from dataclasses import replace
 from functools import partial
 
 import pytest
 import torch
 
+from eos.engine.sequential import sequential
 from eos.engine.triton.delta import TritonDelta
 from eos.engine.triton.tiles import Tiles
-from tests.compare import assert_close, outcome
+from tests.compare import assert_close, outcome, terms_of
 from tests.engine.runners import reference, runnable, windows
 from tests.engine.triton.flags import ERASING, Flags, check, pairwise
 from tests.records import CASES, build, cast
@@ -15,6 +17,18 @@ from tests.tolerances import FLOAT32_SHORT
 
 #: Several chunks and tiles of a short record.
 SMALL = TritonDelta(Tiles(chunk=8, value=16, scores=16, near=16, far=16))
+
+
+@pytest.mark.parametrize("flags", pairwise(ERASING), ids=str)
+def test_segments_equal_the_sequential_form(flags: Flags) -> None:
+    """Three segments of one chunk each, and a rest after them."""
+    check(flags, replace(SMALL, segments=3), length=29, key=5, value=18)
+
+
+def test_segments_of_what_is_shared() -> None:
+    exact, want = reference("constant erase", 29)
+    got = outcome(cast(exact, torch.float32), windows(replace(SMALL, segments=3), 1 << 20), rounded=torch.float32)
+    assert_close(got, want, FLOAT32_SHORT, terms=terms_of(exact, sequential))
 
 
 @pytest.mark.parametrize("flags", pairwise(ERASING), ids=str)
