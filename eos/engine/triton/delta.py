@@ -6,6 +6,7 @@ what is new is solving for w and ω inside every chunk (eos.engine.triton.kernel
 """
 
 from dataclasses import replace
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -16,7 +17,7 @@ from eos.engine.triton.chunked import Launch
 from eos.engine.triton.kernels.delta_solve import delta_solve
 from eos.engine.triton.role import Place, heads_in_a_row, place
 from eos.engine.triton.segments import AbstractSegmented
-from eos.engine.triton.sides import AbstractLaunch, Erased, power_of_two, side_of
+from eos.engine.triton.sides import AbstractLaunch, Decayed, Erased, power_of_two, side_of
 from eos.engine.triton.tiles import Tiles
 
 
@@ -28,9 +29,14 @@ class TritonDelta(AbstractSegmented):
 
 
 class _Delta(AbstractLaunch):
-    """One window; rows are every s and b, columns e and a. ``segments`` as in :class:`Launch`."""
+    """One window; rows are every s and b, columns e and a. ``segments`` as in :class:`Launch`.
 
-    def __init__(self, x: Lowered, tiles: Tiles, segments: int = 1) -> None:
+    ``decayed``: what comes of e and a, where another launch has made it for the same rows and columns.
+    """
+
+    def __init__(
+        self, x: Lowered, tiles: Tiles, segments: int = 1, *, decayed: tuple[Decayed, Decayed] | None = None
+    ) -> None:
         assert x.erase is not None
         a, b = x.erase
         self.x, self.tiles, self.reads, self.launch = x, tiles, len(x.reads), Launch(x, tiles, segments)
@@ -39,8 +45,10 @@ class _Delta(AbstractLaunch):
         self.write, self.second = (
             side_of(rows, columns, over_key, stride=self.launch.value) for columns in (x.expand, a)
         )
-        self.writes = self.launch.decayed(self.write, self.reads + 1)
-        self.seconds = self.launch.decayed(self.second, self.reads + 1)
+        self.writes, self.seconds = decayed or (
+            self.launch.decayed(self.write, self.reads + 1),
+            self.launch.decayed(self.second, self.reads + 1),
+        )
         self.erased = self.launch.new(x.input, self.launch.heads, self.launch.value)
 
     def forward(self, memory: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
@@ -54,14 +62,14 @@ class _Delta(AbstractLaunch):
         if self.launch.segments == 1:
             return memory
         written, _ = self.carried(self.launch.empty(memory), rows)
-        return self.launch.chained(memory, written, self._passed(), reverse=False)
+        return self.launch.chained(memory, written, self._passed, reverse=False)
 
+    @cached_property
     def _passed(self) -> Tensor:
         """What a segment makes of the memory before it, as a matrix [B n, H, K, K]: of one that is the identity."""
         key = self.launch.key
         nothing = self.x.input.new_zeros(1, 1, 1, 1).expand(*self.x.input.shape[:3], key)
-        alone = _Delta(replace(self.x, input=nothing), self.tiles)
-        alone.writes, alone.seconds = self.writes, self.seconds
+        alone = _Delta(replace(self.x, input=nothing), self.tiles, decayed=(self.writes, self.seconds))
         every = torch.eye(key, device=nothing.device).expand(self.launch.batch, self.launch.heads, key, key)
         return alone.carried(every, nothing)[0]
 
@@ -92,7 +100,7 @@ class _Delta(AbstractLaunch):
         if self.launch.segments > 1:
             empty = self.launch.empty(dmemory)
             written, _ = self.launch.carry(empty, self.write, v, self.writes, far, reverse=True, erased=back)
-            dmemory = self.launch.chained(dmemory, written, self._passed().mT, reverse=True)
+            dmemory = self.launch.chained(dmemory, written, self._passed.mT, reverse=True)
         dbefore, adjoints = self.launch.carry(
             dmemory, self.write, v, self.writes, far, store=True, reverse=True, erased=back
         )
