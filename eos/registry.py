@@ -35,7 +35,7 @@ _CONTRACTS = {
     "response": ("eos.stage", "AbstractResponse"),
     "task": ("eos.tasks.task", "AbstractTask"),
 }
-_FIELD = re.compile(r"(Equation|Source): *(.*)")
+_FIELD = re.compile(r"(Equation|Source|Metric|Chance|Floor): *(.*)")
 
 
 class RegistryError(EOSError, LookupError):
@@ -52,6 +52,8 @@ class Entry:
         path: its file.
         module: the name it is imported under.
         summary, equation, source: from the module's docstring; empty where it is silent.
+        metric, chance, floor: of a task, likewise: what a model's worth is read off, and what it is of those who know
+            nothing and of a trivial method.
     """
 
     name: str
@@ -61,6 +63,9 @@ class Entry:
     summary: str
     equation: str
     source: str
+    metric: str
+    chance: str
+    floor: str
 
     def load(self) -> type[Any]:
         """Import the file and return its one public class of this kind.
@@ -253,7 +258,7 @@ def _parse(path: Path) -> ast.Module:
 
 def _entry(kind: str, path: Path, module: str, tree: ast.Module) -> Entry:
     summary, *lines = (ast.get_docstring(tree) or "").split("\n")
-    said = {"Equation": "", "Source": ""}
+    said = dict.fromkeys(("Equation", "Source", "Metric", "Chance", "Floor"), "")
     field = None
     for line in map(str.strip, lines):
         start = _FIELD.fullmatch(line)
@@ -272,6 +277,9 @@ def _entry(kind: str, path: Path, module: str, tree: ast.Module) -> Entry:
         summary=summary,
         equation=said["Equation"],
         source=said["Source"],
+        metric=said["Metric"],
+        chance=said["Chance"],
+        floor=said["Floor"],
     )
 
 
@@ -279,6 +287,8 @@ def _last_name(base: ast.expr) -> str:
     match base:
         case ast.Name(id=name) | ast.Attribute(attr=name):
             return name
+        case ast.Subscript(value=value):
+            return _last_name(value)
         case _:
             return ""
 

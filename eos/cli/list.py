@@ -111,11 +111,17 @@ def _print_options(entry: registry.Entry) -> None:
 
 
 def _rows(entries: Iterable[registry.Entry]) -> list[Row]:
-    return [(entry.name, _lines(entry.summary, entry.equation, entry.source)) for entry in entries]
+    return [(entry.name, _lines(entry.summary, entry.equation, _judged(entry), entry.source)) for entry in entries]
 
 
-def _lines(what: str, equation: str, source: str = "") -> Text:
-    lines = [Text(what), Text(equation, style="cyan"), Text(source, style="dim")]
+def _judged(entry: registry.Entry) -> str:
+    """What a task is judged by."""
+    said = (("", entry.metric), ("chance: ", entry.chance), ("floor: ", entry.floor))
+    return "; ".join(f"{what}{value}" for what, value in said if value)
+
+
+def _lines(what: str, equation: str, *more: str) -> Text:
+    lines = [Text(what), Text(equation, style="cyan"), *(Text(line, style="dim") for line in more)]
     return Text("\n").join(line for line in lines if line)
 
 

@@ -7,7 +7,8 @@ import click
 from rich.text import Text
 
 from eos.cli.output import print_columns
-from eos.training.group import Group
+from eos.tasks.task import Standard
+from eos.training.group import Group, Spread
 from eos.training.report import duration
 from eos.training.result import Result
 
@@ -26,6 +27,14 @@ def show_run(path: Path, result: Result) -> int:
         for part, metrics in result.metrics.items()
         for name, value in metrics.items()
     ]
+    if result.standard is not None:
+        standard = Standard(**result.standard)
+        rows.append(
+            (
+                f"{standard.metric.replace('_', ' ')} of chance",
+                f"{number(standard.chance)}; of a trivial method {number(standard.floor)} ({standard.trivial})",
+            )
+        )
     best = "" if result.best_step in (None, result.steps) else f", best at step {result.best_step}"
     rows += [
         ("parameters", f"{result.parameters:,}"),
@@ -37,7 +46,8 @@ def show_run(path: Path, result: Result) -> int:
         ("next", f"tensorboard --logdir {where}"),
     ]
     if result.names.get("task") == "text":
-        rows += [("", f'eos generate {where} "…"'), ("", f"eos eval {where} task.source=…")]
+        rows.append(("", f'eos generate {where} "…"'))
+    rows.append(("", f"eos eval {where} task.KEY=…"))
     print_columns((name, Text(value)) for name, value in rows)
     return 0
 
@@ -49,7 +59,7 @@ def show_group(path: Path, group: Group) -> int:
         click.echo(f"Stopped and saved. To go on: {go_on(path)}", err=True)
         return BY_SIGNAL + (group.signal or 0)
     rows = [
-        (f"{part} {name.replace('_', ' ')}", f"{number(spread.mean)} ± {number(spread.std)}")
+        (f"{part} {name.replace('_', ' ')}", spread_line(spread))
         for part, metrics in group.metrics.items()
         for name, spread in metrics.items()
     ]
@@ -60,6 +70,14 @@ def show_group(path: Path, group: Group) -> int:
     ]
     print_columns((name, Text(value)) for name, value in rows)
     return 0
+
+
+def spread_line(spread: Spread) -> str:
+    """A mean, its standard deviation, and the interval that the mean of many such runs lies in."""
+    if spread.interval is None:
+        return number(spread.mean)
+    low, high = map(number, spread.interval)
+    return f"{number(spread.mean)} ± {number(spread.std)}  [{low}, {high}]"
 
 
 def go_on(path: Path) -> str:

@@ -5,8 +5,8 @@ does with the memory comes from its plan. A training step is three forward passe
 two gradients where the forward pass computes one product. Bytes are float32.
 """
 
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import cast
 
 import torch
 from torch import nn
@@ -18,11 +18,10 @@ from eos.engine.structure import structure_of
 from eos.layer import AbstractMixer, EOSLayer, LongConvolution
 from eos.layer.convolution import CausalConvolution
 from eos.layer.readout import Readout
-from eos.models import LanguageModel
+from eos.models import Encoder, LanguageModel
 from eos.models.attention import SoftmaxAttention
 from eos.models.block import Block
 from eos.models.channel_mixer import FeedForward
-from eos.models.layout import resolve_layout
 from eos.record import Convolution, Recurrence, parts
 
 FLOAT = 4
@@ -42,6 +41,9 @@ class Work:
 
     def __mul__(self, times: float) -> "Work":
         return Work(flops=self.flops * times, bytes=self.bytes * times)
+
+
+NOTHING = Work(flops=0, bytes=0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,10 +76,10 @@ class ModelCost:
     Arguments:
         length: T, of a training sequence and of what decoding has seen.
         parameters: trained numbers.
-        mixers: by name, those that stand in the layout.
+        mixers: by name, those that stand in the layout; of an encoder beside a decoder as ``encoder.NAME``.
         training: a token of training, weights' own traffic left out (a batch shares it).
         decoding: a token of decoding one sequence, which reads every weight.
-        memory: bytes that decoding keeps of a sequence, over all layers.
+        memory: bytes that decoding keeps of a sequence, over all layers; 0 for mixers that see what comes later.
         growth: bytes that one more token adds to them.
     """
 
@@ -90,34 +92,53 @@ class ModelCost:
     growth: int
 
 
-def cost_of(recipe: ModelRecipe, *, vocabulary: int = 256, length: int = 2048, device: str = "cpu") -> ModelCost:
+def cost_of(
+    recipe: ModelRecipe,
+    *,
+    vocabulary: int = 256,
+    length: int = 2048,
+    device: str = "cpu",
+    make: Callable[[ModelRecipe], nn.Module] | None = None,
+    grid: Sequence[int] | None = None,
+) -> ModelCost:
     """The cost of a recipe's model, which is laid out on the meta device and never run.
 
     Arguments:
         recipe: the model, checked and not refused.
-        vocabulary: number of token ids, ≥ 1.
+        vocabulary: number of token ids, ≥ 1, of a language model.
         length: T, ≥ 1.
         device: the type of device to plan for, cpu or cuda.
+        make: what is built of the recipe; None for a language model.
+        grid: sizes of the grid that the tokens form, whose product is the length.
     """
     with torch.device("meta"), torch.no_grad():
-        model = LanguageModel(recipe, vocabulary)
+        model = LanguageModel(recipe, vocabulary) if make is None else make(recipe)
+        blocks = {path: module for path, module in model.named_modules() if isinstance(module, Block)}
+        both = any(not path.startswith("encoder.") for path in blocks)
         places: dict[str, list[int]] = {}
-        for layer, name in enumerate(resolve_layout(recipe)):
-            places.setdefault(name, []).append(layer)
+        first: dict[str, Block] = {}
+        for path, block in blocks.items():
+            name = f"encoder.{block.name}" if both and path.startswith("encoder.") else block.name
+            first.setdefault(name, block)
+            places.setdefault(name, []).append(int(path.rpartition(".")[2]))
         mixers = {}
         for name, layers in places.items():
-            block = cast(Block, model.blocks[layers[0]])
-            mixers[name] = _mixer_cost(block.mixer, tuple(layers), recipe.width, length=length, device=device)
+            mixer = first[name].mixer
+            mixers[name] = _placed_cost(mixer, tuple(layers), recipe.width, length=length, grid=grid, device=device)
         times = [(mixer, len(mixer.layers)) for mixer in mixers.values()]
-        if recipe.positions is not None and model.positions is not None:
-            once = _mixer_cost(model.positions, (), recipe.width, length=length, device=device)
-            times.append((once, 1))
-            mixers.setdefault(recipe.positions, once)
+        for module in model.modules():
+            if isinstance(module, LanguageModel | Encoder) and module.positions is not None:
+                positions = module.positions
+                once = _placed_cost(positions, (), recipe.width, length=length, grid=grid, device=device)
+                times.append((once, 1))
+                mixers.setdefault(str(recipe.positions), once)
     parameters = sum(parameter.numel() for parameter in model.parameters())
-    met = parameters - (0 if recipe.tied else model.embedding.weight.numel())
+    embeddings = [module.weight.numel() for module in model.modules() if isinstance(module, nn.Embedding)]
+    # A token meets the weights of an embedding only where the head shares them.
+    met = parameters - sum(embeddings) + (embeddings[-1] if getattr(model, "head", model) is None else 0)
     linear = [module for module in model.modules() if isinstance(module, nn.Linear)]
     ends = sum(module.in_features + module.out_features for module in linear)
-    between = Work(flops=2 * met, bytes=FLOAT * (ends + _pointwise(model)))
+    between = Work(flops=2 * met, bytes=FLOAT * (ends + _pointwise(model, recipe.width)))
     forward = sum((mixer.forward * n for mixer, n in times), between)
     return ModelCost(
         length=length,
@@ -125,9 +146,25 @@ def cost_of(recipe: ModelRecipe, *, vocabulary: int = 256, length: int = 2048, d
         mixers=mixers,
         training=forward * PASSES,
         decoding=sum((mixer.step * n for mixer, n in times), Work(flops=2 * met, bytes=FLOAT * met)),
-        memory=sum(mixer.memory * n for mixer, n in times) + _shifted(model),
+        memory=sum(mixer.memory * n for mixer, n in times) + _shifted(blocks.values()),
         growth=sum(mixer.growth * n for mixer, n in times),
     )
+
+
+def _placed_cost(
+    mixer: AbstractMixer,
+    layers: tuple[int, ...],
+    width: int,
+    *,
+    length: int,
+    grid: Sequence[int] | None,
+    device: str,
+) -> MixerCost:
+    """The cost of a mixer on a sequence, or on a grid: along every axis of it, or in one pass."""
+    if grid is None or (isinstance(mixer, EOSLayer) and mixer.mixer.grid == "places"):
+        return _mixer_cost(mixer, layers, width, length=length, device=device)
+    axes = [_mixer_cost(mixer, layers, width, length=size, device=device) for size in grid]
+    return replace(axes[-1], forward=sum((axis.forward for axis in axes), NOTHING))
 
 
 def _mixer_cost(mixer: AbstractMixer, layers: tuple[int, ...], width: int, *, length: int, device: str) -> MixerCost:
@@ -146,16 +183,22 @@ def _mixer_cost(mixer: AbstractMixer, layers: tuple[int, ...], width: int, *, le
         looked_up = first.record(x, record.expand, record.transition)
         plans.append(plan_structure(replace(structure_of(looked_up), device=device)))
     steps = [plan_structure(replace(each.structure, length=1), algorithm="sequential") for each in plans]
+    forward = Work(
+        flops=sum(each.cost.flops for each in plans) / structure.length,
+        bytes=sum(each.cost.bytes for each in plans) / structure.length + FLOAT * _made(record, plan.edges),
+    )
+    if mixer.mixer.direction != "forward":
+        passes = 2 if mixer.mixer.direction == "both" else 1
+        return MixerCost(
+            layers=layers, record=record, plan=plan, forward=forward * passes, step=NOTHING, memory=0, growth=0
+        )
     # The first pass's memory is among the pasts.
     memory = plan.state_bytes + FLOAT * structure.heads * structure.normaliser + _pasts(mixer)
     return MixerCost(
         layers=layers,
         record=record,
         plan=plan,
-        forward=Work(
-            flops=sum(each.cost.flops for each in plans) / structure.length,
-            bytes=sum(each.cost.bytes for each in plans) / structure.length + FLOAT * _made(record, plan.edges),
-        ),
+        forward=forward,
         # The memory is read and written once a token.
         step=Work(flops=sum(one.cost.flops for one in steps), bytes=2 * memory),
         memory=memory,
@@ -174,7 +217,7 @@ def _made(record: Recurrence, edges: frozenset[str]) -> float:
     return 3 * sum(tensor.numel() for tensor in varying) / record.sizes["T"]
 
 
-def _pointwise(model: LanguageModel) -> float:
+def _pointwise(model: nn.Module, width: int) -> float:
     """Floats that a token moves between projections: norms, activations, gates, sums, taps of short convolutions."""
     floats = 0.0
     for module in model.modules():
@@ -188,13 +231,15 @@ def _pointwise(model: LanguageModel) -> float:
                 floats += module.output.in_features * (2 if module.value is None else 5)
             case Block():
                 branches = 1 if module.channel_mixer is None else 2
-                floats += 6 * model.recipe.width * branches
+                floats += 6 * width * branches
     return floats
 
 
-def _shifted(model: LanguageModel) -> int:
+def _shifted(blocks: Iterable[Block]) -> int:
     """Bytes that the token shifts of channel mixers remember."""
-    pasts = [cast(Block, block).cache(1).shifted for block in model.blocks]
+    pasts = [
+        block.cache(1).shifted for block in blocks if block.channel_mixer is not None and block.channel_mixer.shift
+    ]
     return sum(past.numel() * FLOAT for past in pasts if past is not None)
 
 
@@ -209,6 +254,9 @@ def _convolution_cost(
     record, order = mixer.record(torch.empty(1, length, width)), mixer.mixer.order
     plan = plan_structure(replace(structure_of(record), device=device))
     forward = Work(flops=plan.cost.flops / plan.structure.length, bytes=plan.cost.bytes / plan.structure.length)
+    if mixer.mixer.direction != "forward":
+        forward = forward * order
+        return MixerCost(layers=layers, record=record, plan=plan, forward=forward, step=NOTHING, memory=0, growth=0)
     lags, channels = min(mixer.mixer.lags or length, length), mixer.output.in_features
     pasts = sum(tensor.numel() * FLOAT for tensor in mixer.cache(1).tensors())
     step = Work(flops=2.0 * order * channels * lags, bytes=0)
@@ -231,6 +279,10 @@ def _convolution_cost(
 
 
 def _softmax_cost(mixer: SoftmaxAttention, layers: tuple[int, ...], width: int, *, length: int) -> MixerCost:
+    attended = 4.0 * width
+    if mixer.mixer.direction != "forward":
+        forward = Work(flops=attended * length, bytes=FLOAT * 4.0 * width)
+        return MixerCost(layers=layers, record=None, plan=None, forward=forward, step=NOTHING, memory=0, growth=0)
     cache = mixer.cache(1)
     mixer(torch.empty(1, length, width), cache=cache)
     memory = cache.bytes
@@ -238,7 +290,6 @@ def _softmax_cost(mixer: SoftmaxAttention, layers: tuple[int, ...], width: int, 
     window = min(mixer.reach or length, length)
     # Token t looks at min(t, window) tokens, itself among them; in a block at fewer, which this leaves out.
     looked_at = window - window * (window - 1) / (2 * length)
-    attended = 4.0 * width
     return MixerCost(
         layers=layers,
         record=None,

@@ -52,18 +52,23 @@ def build(recipe: str | ModelRecipe, overrides: Sequence[str] = (), *, vocabular
     return LanguageModel(recipe, vocabulary)
 
 
-def refuse(recipe: ModelRecipe) -> str | None:
-    """Why the stages of a recipe cannot be built together, or None: the one predicate of commands and search."""
+def refuse(recipe: ModelRecipe, *, causal: bool = True) -> str | None:
+    """Why the stages of a recipe cannot be built together, or None: the one predicate of commands and search.
+
+    Arguments:
+        causal: the model may see no token that comes later.
+    """
     from eos import layer
     from eos.models.layout import causal_layout
 
     for name, mixer in recipe.mixers.items():
         if reason := layer.refuse(mixer, recipe.width):
             return f"mixers.{name}: {reason}"
-    try:
-        causal_layout(recipe)
-    except CompositionError as error:
-        return str(error)
+    if causal:
+        try:
+            causal_layout(recipe)
+        except CompositionError as error:
+            return str(error)
     return None
 
 

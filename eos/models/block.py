@@ -69,6 +69,7 @@ class Block(nn.Module):
     ) -> None:
         super().__init__()
         width, layers = recipe.width, recipe.layers
+        self.name = name
         self.mixer_norm = make_norm(recipe.norm, width, recipe.norm_eps)
         self.mixer = make_mixer(recipe, name, layer=layer, shared=shared)
         self.dropout = nn.Dropout(recipe.dropout)

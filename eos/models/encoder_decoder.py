@@ -89,6 +89,12 @@ class EncoderDecoder(nn.Module):
         return DecoderCache(tuple(blocks), contexts)
 
     def forward(
+        self, target: Int[Tensor, "B T"], *, source: Int[Tensor, "B S"], seen: Bool[Tensor, "B S"] | None = None
+    ) -> Float[Tensor, "B T vocabulary"]:
+        """The logits of the token after each of these, from the source: :meth:`encode`, then :meth:`decode`."""
+        return self.decode(target, self.encode(source, seen=seen))
+
+    def decode(
         self, target: Int[Tensor, "B T"], context: tuple[Context, ...] | DecoderCache
     ) -> Float[Tensor, "B T vocabulary"]:
         """The logits of the token after each of these.

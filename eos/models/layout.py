@@ -32,8 +32,8 @@ def causal_layout(recipe: ModelRecipe) -> list[str]:
     for name in (*names, *([] if recipe.positions is None else [recipe.positions])):
         if (direction := recipe.mixers[name].direction) != "forward":
             raise CompositionError(
-                f"mixers.{name}: direction={direction} sees what comes later, which this model has to tell; build an "
-                "Encoder or a Classifier from it, or take direction=forward"
+                f"mixers.{name}: direction={direction} sees what comes later, which this model has to tell; take "
+                "direction=forward, or build an Encoder or a Classifier from it (a task that classifies does)"
             )
     return names
 

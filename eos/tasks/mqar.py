@@ -1,6 +1,9 @@
 """Multi-query associative recall: pairs of keys and values, then each key again, whose value is asked.
 
 Equation: k_1 v_1 … k_K v_K, then key j at offset 2 s_j, s drawn without replacement with weights (s + 1)^(a − 1)
+Metric: accuracy, the share of a row's K answers that are right, on average over rows
+Chance: 1/V, one of all ids
+Floor: 1/K, one of the row's values
 Source: arXiv:2312.04927, section 4 and appendix E; its public generator, zoology/data/multiquery_ar.py
 """
 
@@ -11,11 +14,20 @@ import numpy as np
 
 from eos.config import option, options
 from eos.errors import RecipeError
-from eos.tasks.generated.task import AbstractGeneratedTask, Rows, Segment, distinct
-from eos.tasks.task import IGNORED, Split
+from eos.tasks.generated.task import AbstractGeneratedTask, Part, Rows, distinct
+from eos.tasks.task import IGNORED, Split, Standard
 
 
-class MqarTask(AbstractGeneratedTask):
+@options
+class Segment:
+    """Rows of one length and one number of pairs."""
+
+    length: int = option(description="tokens T of a row", low=2)
+    pairs: int = option(description="pairs K of key and value in a row", low=1)
+    rows: int = option(description="how many there are", low=1)
+
+
+class MqarTask(AbstractGeneratedTask[Segment]):
     """Keys are ids 1 … V/2 − 1, values V/2 … V − 1, 0 fills. The label stands at the query's own position.
 
     Answers never appear in the input. Accuracy is the mean over rows of the share of a row's answers that are right.
@@ -52,11 +64,18 @@ class MqarTask(AbstractGeneratedTask):
     def held_out(self, split: Split) -> Sequence[Segment]:
         return list(getattr(self.options, split))
 
-    @property
-    def chance(self) -> float:
-        return float(1 / self.held_out("test")[0].pairs)
+    def name(self, segment: Segment) -> str:
+        return f"{segment.length}x{segment.pairs}"
 
-    def draw(self, generator: np.random.Generator, segment: Segment, rows: int) -> Rows:
+    @property
+    def standard(self) -> Standard:
+        test = self.held_out("test")
+        floor = sum(segment.rows / segment.pairs for segment in test) / sum(segment.rows for segment in test)
+        return Standard(
+            metric="accuracy", chance=1 / self.vocabulary, floor=floor, trivial="one of the values in the row"
+        )
+
+    def draw(self, generator: np.random.Generator, segment: Segment, rows: int, *, part: Part) -> Rows:
         half, pairs = self.vocabulary // 2, segment.pairs
         keys = distinct(generator, rows, pairs, 1, half)
         values = distinct(generator, rows, pairs, half, self.vocabulary)

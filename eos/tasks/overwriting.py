@@ -1,6 +1,9 @@
 """Overwriting recall: every key is written twice, and the last value of each is asked.
 
 Equation: pairs k v of K keys, each key in two of them with two values; then the K keys, each asking for its later value
+Metric: accuracy, the share of a row's K answers that are right, on average over rows
+Chance: 1/V, one of all ids
+Floor: 1/K, one of the values written later
 Source: the question that decays and the delta rule answer (arXiv:2102.11174, section 4.2), as a recall task of our own
 """
 
@@ -10,11 +13,11 @@ import numpy as np
 
 from eos.config import option, options
 from eos.errors import RecipeError
-from eos.tasks.generated.task import AbstractGeneratedTask, Rows, Segment, distinct
-from eos.tasks.task import IGNORED, Split
+from eos.tasks.generated.task import AbstractGeneratedTask, Length, Part, Rows, distinct
+from eos.tasks.task import IGNORED, Split, Standard
 
 
-class OverwritingTask(AbstractGeneratedTask):
+class OverwritingTask(AbstractGeneratedTask[Length]):
     """Keys are ids 0 … V/2 − 1, values the rest; the label stands at the query's own position.
 
     A memory that only adds holds both values of a key alike.
@@ -45,21 +48,26 @@ class OverwritingTask(AbstractGeneratedTask):
         return int(self.options.vocabulary)
 
     @property
-    def training(self) -> Sequence[Segment]:
+    def training(self) -> Sequence[Length]:
         return [self._segment(self.options.epoch)]
 
-    def held_out(self, split: Split) -> Sequence[Segment]:
+    def held_out(self, split: Split) -> Sequence[Length]:
         return [self._segment(self.options.held_out)]
 
-    def _segment(self, rows: int) -> Segment:
-        return Segment(length=5 * self.options.pairs, pairs=self.options.pairs, rows=rows)
+    def _segment(self, rows: int) -> Length:
+        return Length(length=5 * self.options.pairs, rows=rows)
 
     @property
-    def chance(self) -> float:
-        return float(1 / (2 * self.options.pairs))
+    def standard(self) -> Standard:
+        return Standard(
+            metric="accuracy",
+            chance=1 / self.vocabulary,
+            floor=1 / self.options.pairs,
+            trivial="one of the values written later",
+        )
 
-    def draw(self, generator: np.random.Generator, segment: Segment, rows: int) -> Rows:
-        pairs, half = segment.pairs, self.vocabulary // 2
+    def draw(self, generator: np.random.Generator, segment: Length, rows: int, *, part: Part) -> Rows:
+        pairs, half = int(self.options.pairs), self.vocabulary // 2
         keys = distinct(generator, rows, pairs, 0, half)
         values = distinct(generator, rows, 2 * pairs, half, self.vocabulary)
         first, second, asked = (generator.permuted(np.tile(np.arange(pairs), (rows, 1)), axis=1) for _ in range(3))

@@ -1,6 +1,9 @@
 """Language modelling on text, in bytes or byte pairs: predict the next token.
 
 Equation: bits per byte = Σ_t −log2 p(x_{t+1} | x_1 … x_t) / bytes of the original text
+Metric: bits per byte, and perplexity of tokens and words
+Chance: log2 V bits a token
+Floor: how often each token is met in training (add-one smoothing)
 Source: Shannon, Prediction and Entropy of Printed English, Bell System Technical Journal 30, 1951
 """
 
@@ -19,7 +22,7 @@ from eos.errors import DataError, RecipeError
 from eos.tasks.corpus.corpus import Corpus, make_corpus, restore_corpus
 from eos.tasks.corpus.source import open_source
 from eos.tasks.corpus.store import TokenArray
-from eos.tasks.task import IGNORED, AbstractTask, Batch, Counts, Split
+from eos.tasks.task import IGNORED, AbstractTask, Batch, Counts, Split, Standard
 
 
 class TextTask(AbstractTask):
@@ -94,6 +97,22 @@ class TextTask(AbstractTask):
     @property
     def summary(self) -> str:
         return self._corpus.summary
+
+    @property
+    def standard(self) -> Standard:
+        """Chance and floor in bits a byte of the test part."""
+        tokens = {part: self._corpus.files[part].open() for part in ("train", "test")}
+        vocabulary = self.vocabulary
+        seen, asked = (np.bincount(tokens[part], minlength=vocabulary).astype(np.float64) for part in ("train", "test"))
+        size = float(asked @ self._corpus.tokenizer.measures.bytes)
+        bits = -np.log2((seen + 1) / (seen.sum() + vocabulary))
+        return Standard(
+            metric="bits_per_byte",
+            higher=False,
+            chance=math.log2(vocabulary) * tokens["test"].size / size,
+            floor=float(asked @ bits) / size,
+            trivial="each token by how often training holds it",
+        )
 
     @property
     def vocabulary(self) -> int:

@@ -9,7 +9,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from eos.errors import RunError
 from eos.models import save_weights
 from eos.tasks.task import AbstractTask
-from eos.training.data import parts, to_device
+from eos.training.data import parts
 from eos.training.evaluation import evaluate, summed_nats
 from eos.training.files import replacing
 from eos.training.folder import RunFolder
@@ -112,6 +112,7 @@ class Bookkeeping(Callback):
         self.metrics_log.write(step=state.step, seconds=module.clock.seconds(), values=values)
         self._report.evaluated("validation", state.step, found.metrics)
         state.validated_step = state.step
+        state.reached = self._reached(found.metrics)
         # A loss that is not a number is not better than any.
         if not (math.isfinite(found.loss) and (state.best_loss is None or found.loss < state.best_loss)):
             state.stale += 1
@@ -120,6 +121,15 @@ class Bookkeeping(Callback):
         with replacing(self._folder.best(state.step)) as temporary:
             save_weights(module.model, temporary)
         return True
+
+    def _reached(self, metrics: dict[str, float]) -> bool:
+        """Whether the goal of training is."""
+        goal = self._options.stop_at
+        if goal is None:
+            return False
+        standard = self._task.standard
+        value = metrics[standard.metric]
+        return value >= goal if standard.higher else value <= goal
 
     def _between_batches(self, targets: int) -> None:
         self._stop.abandon_evaluation()
@@ -130,12 +140,13 @@ class Bookkeeping(Callback):
         return every is not None and step > 0 and step % every == 0
 
     def _is_over(self) -> bool:
-        """Whether training ends here, by a signal, by time or by patience; the trainer counts the steps."""
+        """Whether training ends here, by a signal, time, patience or goal; the trainer counts the steps."""
         options, module = self._options, self._module
         return (
             self._stop.signal is not None
             or (options.minutes is not None and module.clock.seconds() >= 60 * options.minutes)
             or (options.patience is not None and module.state.stale >= options.patience)
+            or module.state.reached
         )
 
     def _write_row(self) -> None:
@@ -169,7 +180,7 @@ class Bookkeeping(Callback):
         if not lost:
             return
         good = module.state.step - lost
-        batch = to_device(self._task.train_batch(options.seed, good, options.rows), module.device)
+        batch = self._task.train_batch(options.order, good, options.rows).to(module.device)
         losses = (
             partial(summed_nats, module.model, rows, options.precision) for rows in parts(batch, options.accumulate)
         )

@@ -48,7 +48,14 @@ class TrainingOptions:
     checkpoint_every: int = option(500, "steps between checkpoints", low=1)
     log_every: int = option(20, "steps between rows of metrics.csv", low=1)
 
+    stop_at: float | None = option(
+        None, "stop once a validation's main metric is at least so good; null means never: the budget decides"
+    )
+
     seed: int = option(1, "decides initial weights, batches and dropout", low=0, high=2**31 - 1)
+    data_seed: int | None = option(
+        None, "decides the batches; null: seed does. The runs of a group share one", low=0, high=2**31 - 1
+    )
     workers: int = option(0, "processes that prepare batches; the batches do not depend on it", low=0, high=64)
     precision: Precision = option("float32", "of activations; weights and memories are float32 in both")
     device: Device = option("auto", "auto takes a CUDA device where there is one")
@@ -63,4 +70,11 @@ class TrainingOptions:
             raise ValueError(f"rows={self.rows} do not divide into accumulate={self.accumulate} equal parts")
         if self.patience is not None and self.validate_every is None:
             raise ValueError("patience counts validations: set training.validate_every")
+        if self.stop_at is not None and self.validate_every is None:
+            raise ValueError("stop_at looks at validations: set training.validate_every")
         return self
+
+    @property
+    def order(self) -> int:
+        """The seed of the batches."""
+        return self.seed if self.data_seed is None else self.data_seed

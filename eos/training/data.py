@@ -5,7 +5,6 @@ import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import torch
 from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader, Dataset, Sampler
 
@@ -22,11 +21,11 @@ class StepBatch:
 
 
 class Steps(Dataset[StepBatch]):
-    """Item n is the batch of step n: a pure function of the seed and n."""
+    """Item n is the batch of step n: a pure function of the seed of the data and n."""
 
     def __init__(self, task: AbstractTask, options: TrainingOptions) -> None:
         self._task = task
-        self._seed = options.seed
+        self._seed = options.order
         self._rows = options.rows
 
     def __getitem__(self, step: int) -> StepBatch:
@@ -70,19 +69,8 @@ def leave_signals_to_parent(worker: int) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
-def to_device(batch: Batch, device: torch.device) -> Batch:
-    """The batch on ``device``."""
-    return Batch(
-        inputs=batch.inputs.to(device, non_blocking=True),
-        targets=batch.targets.to(device, non_blocking=True),
-        reset=None if batch.reset is None else batch.reset.to(device, non_blocking=True),
-    )
-
-
 def parts(batch: Batch, number: int) -> Iterator[Batch]:
     """The rows of ``batch`` in ``number`` equal parts."""
     size = batch.inputs.shape[0] // number
     for start in range(0, size * number, size):
-        rows = slice(start, start + size)
-        reset = None if batch.reset is None else batch.reset[rows]
-        yield Batch(inputs=batch.inputs[rows], targets=batch.targets[rows], reset=reset)
+        yield batch.rows(slice(start, start + size))

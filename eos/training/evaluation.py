@@ -10,7 +10,6 @@ from torch.nn.functional import cross_entropy
 from eos.errors import RunError
 from eos.tasks.task import IGNORED, AbstractTask, Batch, Counts, Split
 from eos.training.config import Precision
-from eos.training.data import to_device
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,12 +36,12 @@ def _logits(model: nn.Module, batch: Batch, precision: Precision) -> Tensor:
     """Of a batch, in float32: the softmax of bfloat16 logits is good to two digits only."""
     device = batch.inputs.device.type
     with torch.autocast(device, dtype=torch.bfloat16, enabled=precision == "bfloat16"):
-        logits: Tensor = model(batch.inputs, reset=batch.reset)
+        logits: Tensor = model(batch.inputs, **batch.arguments())
     return logits.float()
 
 
 def _nats(logits: Tensor, batch: Batch) -> Tensor:
-    return cross_entropy(logits.flatten(0, 1), batch.targets.flatten(), ignore_index=IGNORED, reduction="sum")
+    return cross_entropy(logits.flatten(0, -2), batch.targets.flatten(), ignore_index=IGNORED, reduction="sum")
 
 
 @torch.no_grad()
@@ -81,7 +80,7 @@ def evaluate(
             if each is not None:
                 each(counts.targets)
             shape = f"{batch.inputs.shape[0]} rows of {batch.inputs.shape[1]} tokens"
-            moved = to_device(batch, device)
+            moved = batch.to(device)
             logits = _logits(model, moved, precision)
             nats += _nats(logits, moved)
             counts += task.count(batch) + task.grade(moved, logits)

@@ -1,5 +1,6 @@
-"""The same recipe with several seeds: a folder of runs, and what their metrics have in common."""
+"""The same recipe with several seeds: a folder of runs on the same batches, and what their metrics have in common."""
 
+import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -7,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from rich.console import Console
+from scipy import stats
 
 from eos.compose.run import save_run_recipe
 from eos.errors import RecipeError
@@ -16,6 +18,8 @@ from eos.training.result import Result, Status
 from eos.training.run import Recipe, recipe_of, resume, train
 
 RECORD = "group.json"
+#: Of the intervals around a mean.
+CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,11 +29,13 @@ class Spread:
     Arguments:
         mean: of the values; None where one of them is not finite.
         std: their sample standard deviation; None where there is no mean, or one value alone.
+        interval: where the mean of many such runs lies with 95 % confidence, by Student's t distribution; None as std.
         values: in the order of the seeds.
     """
 
     mean: float | None
     std: float | None
+    interval: tuple[float, float] | None
     values: list[float | None]
 
 
@@ -54,6 +60,9 @@ def train_group(
     recipe: Recipe, path: Path, seeds: Sequence[int], *, console: Console | None = None, command: Sequence[str] = ()
 ) -> Group:
     """Train a run for each seed, one after the other, in a new folder.
+
+    All see the same batches in the same order, those of the recipe's data_seed or else of its seed: what differs is
+    initial weights and dropout.
 
     Arguments:
         seeds: distinct, at least one; each takes the place of the recipe's own.
@@ -81,7 +90,8 @@ def resume_group(path: Path, *, console: Console | None = None, command: Sequenc
             if run.exists():
                 result = resume(run, console=console, command=command)
             else:
-                seeded = replace(recipe, training=replace(recipe.training, seed=seed))
+                options = replace(recipe.training, seed=seed, data_seed=recipe.training.order)
+                seeded = replace(recipe, training=options)
                 result = train(seeded, run, console=console, command=command)
             if result.status == "stopped":
                 return _write(path, "stopped", seeds, results, signal=result.signal)
@@ -122,6 +132,10 @@ def _write(
 def _spread(values: list[float | None]) -> Spread:
     known = [value for value in values if value is not None]
     if len(known) < len(values):
-        return Spread(mean=None, std=None, values=values)
-    std = statistics.stdev(known) if len(known) > 1 else None
-    return Spread(mean=statistics.fmean(known), std=std, values=values)
+        return Spread(mean=None, std=None, interval=None, values=values)
+    mean = statistics.fmean(known)
+    if len(known) == 1:
+        return Spread(mean=mean, std=None, interval=None, values=values)
+    std = statistics.stdev(known)
+    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, len(known) - 1)) * std / math.sqrt(len(known))
+    return Spread(mean=mean, std=std, interval=(mean - half, mean + half), values=values)

@@ -10,7 +10,7 @@ from torch.optim import AdamW
 
 from eos.tasks.task import Counts
 from eos.training.config import TrainingOptions
-from eos.training.data import StepBatch, parts, to_device
+from eos.training.data import StepBatch, parts
 from eos.training.evaluation import summed_nats
 from eos.training.optimizer import adamw
 from eos.training.schedule import factor, share_used
@@ -57,7 +57,7 @@ class TrainingModule(LightningModule):
 
     def transfer_batch_to_device(self, batch: StepBatch, device: torch.device, dataloader_idx: int) -> StepBatch:
         """The batch on the device; the counts are plain numbers."""
-        return StepBatch(batch=to_device(batch.batch, device), counts=batch.counts)
+        return StepBatch(batch=batch.batch.to(device), counts=batch.counts)
 
     def training_step(self, batch: StepBatch, batch_idx: int) -> None:
         """Gradient of the mean loss over the step's targets, clipped, and one step of AdamW."""
@@ -84,7 +84,7 @@ class TrainingModule(LightningModule):
         self._nats += nats
         state.counts += batch.counts
         state.step += 1
-        state.tokens += batch.batch.inputs.numel()
+        state.tokens += batch.batch.tokens
 
     def share_used(self) -> float:
         """The share of the budget that is used up when the coming step is done."""

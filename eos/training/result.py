@@ -23,10 +23,12 @@ class Result:
         metrics: on validation and test, of the weights in weights.safetensors; empty unless finished. None stands
             for a number that is not finite.
         targets: how many targets each part was evaluated on.
+        standard: the metric that counts, whether more of it is better, and what chance and a trivial method reach.
         steps, tokens: how far training came.
         best_step: step of the best validation, whose weights were kept; None where training validated nothing.
         parameters: trained numbers of the model.
-        training_flops_per_token, decoding_flops_per_token: floating-point operations, at the task's length.
+        training_flops_per_token, decoding_flops_per_token: floating-point operations, at the task's length; the latter
+            and what decoding keeps are None for a model that sees what comes later.
         state_bytes: what decoding keeps of a sequence of the task's length.
         state_bytes_per_token: what one more token adds to that.
         training_seconds: training with its validations, over all starts.
@@ -42,6 +44,7 @@ class Result:
     seed: int
     metrics: dict[str, dict[str, float | None]] = field(default_factory=dict)
     targets: dict[str, int] = field(default_factory=dict)
+    standard: dict[str, Any] | None = None
     steps: int = 0
     tokens: int = 0
     best_step: int | None = None

@@ -3,7 +3,7 @@
 import contextlib
 import shutil
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import torch
 from rich.console import Console
 
 from eos import registry
-from eos.compose import build, refuse
+from eos.compose import refuse
 from eos.compose.cost import cost_of
 from eos.compose.run import RunRecipe, read_run_recipe, save_run_recipe
 from eos.errors import CompositionError, RunError
@@ -50,7 +50,7 @@ def train(recipe: Recipe, path: Path, *, console: Console | None = None, command
         DataError: the data cannot be used; the folder is not made.
         RecipeError: the model cannot be built; the folder is not made.
     """
-    if reason := refuse(recipe.model):
+    if reason := refuse(recipe.model, causal=make_task(recipe).causal):
         raise CompositionError(reason)
     device = torch_device(recipe.training.device)
     folder = RunFolder(path)
@@ -139,7 +139,7 @@ def _prepared(folder: RunFolder, recipe: Recipe) -> tuple[TrainingModule, Abstra
     task.prepare(folder.path)
     # Seeded after the data, whose making may draw numbers or, from a cache, may not.
     seed_everything(recipe.training.seed)
-    model = build(recipe.model, vocabulary=task.vocabulary)
+    model = task.model(recipe.model)
     return TrainingModule(model, recipe.training, steps=budget_in_steps(task, recipe.training)), task
 
 
@@ -196,14 +196,15 @@ def _finish(
             found[split] = _evaluate_part(module.model, task, split, recipe.training, stop=stop, report=report)
     except EvaluationAbandoned:
         found = {}
-    cost = cost_of(recipe.model, vocabulary=task.vocabulary, length=task.length, device=device.type)
+    cost = cost_of(recipe.model, make=task.model, length=task.length, grid=task.grid, device=device.type)
     return replace(
         _result("finished" if found else "stopped", recipe, module, device, found=found),
         training_seconds=trained_for,
         training_flops_per_token=cost.training.flops,
-        decoding_flops_per_token=cost.decoding.flops,
-        state_bytes=cost.memory,
-        state_bytes_per_token=cost.growth,
+        decoding_flops_per_token=cost.decoding.flops if task.causal else None,
+        state_bytes=cost.memory if task.causal else None,
+        state_bytes_per_token=cost.growth if task.causal else None,
+        standard=asdict(task.standard),
         signal=None if found else stop.signal,
     )
 

@@ -25,6 +25,7 @@ class TrainingState:
         validated_step: step of the latest validation.
         best_step, best_loss: step and nats per target of the best validation.
         stale: validations since the best.
+        reached: whether a validation was as good as training was to become.
     """
 
     step: int = 0
@@ -37,6 +38,7 @@ class TrainingState:
     best_step: int | None = None
     best_loss: float | None = None
     stale: int = 0
+    reached: bool = False
 
     def to_plain(self) -> dict[str, Any]:
         """Numbers and dictionaries alone, so that a checkpoint is loaded without running code."""

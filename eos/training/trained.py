@@ -3,13 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Generic, TypeVar
 
 import torch
+from torch import nn
 
-from eos.compose import build
 from eos.compose.reader import read_recipe
 from eos.compose.run import PARTS, check_run
-from eos.errors import RecipeError, RunError
+from eos.errors import DataError, RecipeError, RunError
 from eos.models import LanguageModel, load_weights
 from eos.tasks.task import AbstractTask
 from eos.training.config import Device, TrainingOptions
@@ -18,9 +19,11 @@ from eos.training.folder import RunFolder
 from eos.training.group import is_group, runs_of
 from eos.training.run import Recipe, make_task, recipe_of
 
+M = TypeVar("M", bound=nn.Module)
+
 
 @dataclass(frozen=True, kw_only=True)
-class Trained:
+class Trained(Generic[M]):
     """A run's model with its trained weights, on a device, and its task.
 
     Arguments:
@@ -30,23 +33,27 @@ class Trained:
     """
 
     recipe: Recipe
-    model: LanguageModel
+    model: M
     task: AbstractTask
 
 
-def load_for_decoding(path: Path, *, device: Device = "auto") -> Trained:
-    """The model of a run and its task, ready to encode and decode; the data need not exist any more.
+def load_for_decoding(path: Path, *, device: Device = "auto") -> Trained[LanguageModel]:
+    """The language model of a run and its task, ready to encode and decode; the data need not exist any more.
 
     Raises:
         RunError: there is no run, or one without weights yet.
+        DataError: the run's model writes nothing.
     """
     folder, recipe = _with_weights(path)
     task = make_task(recipe)
     task.restore(path)
-    return Trained(recipe=recipe, model=_model(folder, recipe, task, device), task=task)
+    model = _model(folder, recipe, task, device)
+    if not isinstance(model, LanguageModel):
+        raise DataError(f"{path} holds a {type(model).__name__}, and a language model alone writes token by token")
+    return Trained(recipe=recipe, model=model, task=task)
 
 
-def load_for_evaluation(path: Path, overrides: Sequence[str] = ()) -> Trained:
+def load_for_evaluation(path: Path, overrides: Sequence[str] = ()) -> Trained[nn.Module]:
     """The model of a run and its task, ready to evaluate.
 
     Arguments:
@@ -87,8 +94,8 @@ def _with_weights(path: Path) -> tuple[RunFolder, Recipe]:
     return folder, recipe
 
 
-def _model(folder: RunFolder, recipe: Recipe, task: AbstractTask, device: Device) -> LanguageModel:
+def _model(folder: RunFolder, recipe: Recipe, task: AbstractTask, device: Device) -> nn.Module:
     chosen: torch.device = torch_device(device)
-    model = build(recipe.model, vocabulary=task.vocabulary)
+    model = task.model(recipe.model)
     load_weights(model, folder.weights)
     return model.to(chosen).eval()

@@ -59,30 +59,32 @@ def test_decoding_equals_the_forward_pass(kind: str) -> None:
     model, target = built(kind), tokens(TARGET)
     contexts = model.encode(tokens(SOURCE, 2))
     cache = model.cache(contexts)
-    decoded = torch.cat([model(step, cache) for step in target.split([2, 1, 1, 1], 1)], 1)
-    torch.testing.assert_close(decoded, model(target, contexts), **TOLERANCE)
+    decoded = torch.cat([model.decode(step, cache) for step in target.split([2, 1, 1, 1], 1)], 1)
+    torch.testing.assert_close(decoded, model.decode(target, contexts), **TOLERANCE)
 
 
 @KINDS
 def test_padding_of_the_source_changes_nothing(kind: str) -> None:
     model, source, target = built(kind), tokens(SOURCE, 2), tokens(TARGET)
     seen = torch.arange(SOURCE) < torch.tensor([SOURCE, 4])[:, None]
-    together = model(target, model.encode(source, seen=seen))
-    alone = [model(target[row : row + 1], model.encode(source[row : row + 1, :n])) for row, n in ((0, SOURCE), (1, 4))]
+    together = model.decode(target, model.encode(source, seen=seen))
+    alone = [
+        model.decode(target[row : row + 1], model.encode(source[row : row + 1, :n])) for row, n in ((0, SOURCE), (1, 4))
+    ]
     torch.testing.assert_close(together, torch.cat(alone), **TOLERANCE)
 
 
 @KINDS
 def test_the_decoder_sees_all_of_the_source_and_none_of_its_own_future(kind: str) -> None:
     model, source, target = built(kind), tokens(SOURCE, 2), tokens(TARGET)
-    before = model(target, model.encode(source))
+    before = model.decode(target, model.encode(source))
     for step in range(SOURCE):
         changed = source.clone()
         changed[:, step] = (changed[:, step] + 1) % VOCABULARY
-        assert (model(target, model.encode(changed)) - before).abs().amax((0, 2)).min() > 1e-9
+        assert (model.decode(target, model.encode(changed)) - before).abs().amax((0, 2)).min() > 1e-9
     changed = target.clone()
     changed[:, 3] = (changed[:, 3] + 1) % VOCABULARY
-    torch.testing.assert_close(model(changed, model.encode(source))[:, :3], before[:, :3], **TOLERANCE)
+    torch.testing.assert_close(model.decode(changed, model.encode(source))[:, :3], before[:, :3], **TOLERANCE)
 
 
 def test_a_linear_context_does_not_grow_with_the_source() -> None:
@@ -101,7 +103,7 @@ def test_it_learns_to_copy_backwards(kind: str) -> None:
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
     steps, loss = 0, torch.tensor(torch.inf)
     while loss.item() > 0.1 and steps < 200:
-        logits = model(target[:, :-1], model.encode(source))
+        logits = model.decode(target[:, :-1], model.encode(source))
         loss = F.cross_entropy(logits.flatten(0, 1), target[:, 1:].flatten())
         optimizer.zero_grad()
         loss.backward()
@@ -128,7 +130,7 @@ def test_faults_are_told() -> None:
 def test_autocast_stays_close(kind: str) -> None:
     model = built(kind).float()
     source, target = tokens(SOURCE, 2), tokens(TARGET)
-    wide = model(target, model.encode(source))
+    wide = model.decode(target, model.encode(source))
     with torch.autocast("cpu", torch.bfloat16):
-        narrow = model(target, model.encode(source))
+        narrow = model.decode(target, model.encode(source))
     assert (narrow.float() - wide).square().mean().sqrt() < 0.03 * wide.std()

@@ -12,8 +12,8 @@ from torch.nn.functional import one_hot
 
 from eos import registry
 from eos.errors import DataError, RecipeError
-from eos.tasks.generated.task import AbstractGeneratedTask, Segment, distinct
-from eos.tasks.mqar import MqarTask
+from eos.tasks.generated.task import AbstractGeneratedTask, distinct
+from eos.tasks.mqar import MqarTask, Segment
 from eos.tasks.overwriting import OverwritingTask
 from eos.tasks.task import IGNORED, Batch
 
@@ -160,9 +160,9 @@ def test_accuracy_is_the_mean_over_rows() -> None:
 def test_a_model_of_other_tokens_is_refused(tmp_path: Path) -> None:
     mqar().prepare(tmp_path)
     mqar(128, 8).prepare_other(tmp_path)
-    with pytest.raises(DataError, match="the run's model knows 8192 tokens and this task has 64"):
+    with pytest.raises(DataError, match="built for vocabulary = 8192, and this task has 64"):
         overwriting().prepare_other(tmp_path)
-    with pytest.raises(DataError, match="holds no run on a generated task"):
+    with pytest.raises(DataError, match="holds no run on a task of this kind"):
         overwriting().prepare_other(tmp_path / "nowhere")
 
 

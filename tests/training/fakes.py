@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from eos.config import option, options
-from eos.tasks.task import IGNORED, AbstractTask, Batch, Counts, Split
+from eos.tasks.task import IGNORED, AbstractTask, Batch, Counts, Split, Standard
 from eos.training.config import TrainingOptions
 from eos.training.fit import budget_in_steps, fit
 from eos.training.folder import RunFolder
@@ -54,6 +54,10 @@ class CountingTask(AbstractTask):
     @property
     def summary(self) -> str:
         return "counting"
+
+    @property
+    def standard(self) -> Standard:
+        return Standard(metric="nats_per_token", higher=False, chance=2.4, floor=2.4, trivial="any token")
 
     @property
     def vocabulary(self) -> int:

@@ -276,9 +276,21 @@ def test_group_is_a_run_for_each_seed(describe: Describe, tmp_path: Path) -> Non
     assert spread.values == values
     assert spread.mean == pytest.approx(sum(values) / 2)
     assert spread.std == pytest.approx(abs(values[0] - values[1]) / math.sqrt(2))
+    # Student's t for two values: 12.706 standard errors on both sides
+    half = 12.7062 * abs(values[0] - values[1]) / 2
+    assert spread.interval == pytest.approx((spread.mean - half, spread.mean + half), rel=1e-4)
     assert json.loads((tmp_path / "group" / "group.json").read_text())["seeds"] == [3, 5]
-    by_itself = train(replace(describe(), training=replace(describe().training, seed=5)), tmp_path / "alone")
+    options = replace(describe().training, seed=5, data_seed=1)
+    by_itself = train(replace(describe(), training=options), tmp_path / "alone")
     assert by_itself.metrics == alone[1].metrics
+
+
+def test_training_ends_where_its_goal_is_reached(describe: Describe, tmp_path: Path) -> None:
+    """Fewer bits are better: a hundred of them are reached by any model, none is not."""
+    early = train(describe("stop_at=100"), tmp_path / "early")
+    assert (early.status, early.steps) == ("finished", describe().training.validate_every)
+    whole = train(describe("stop_at=0"), tmp_path / "whole")
+    assert whole.steps == describe().training.steps
 
 
 def test_stopped_group_goes_on(describe: Describe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,10 +1,9 @@
 """A task of generated rows: drawn block by block, graded by the share of right answers."""
 
-import json
-import math
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Generic, Literal, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import torch
@@ -13,70 +12,85 @@ from torch import Tensor
 
 from eos.config import option, options
 from eos.errors import DataError
-from eos.tasks.task import IGNORED, AbstractTask, Batch, Counts, Split
+from eos.tasks.grading import accuracies, answers, tally
+from eos.tasks.kept import check_kept, keep
+from eos.tasks.task import AbstractTask, Batch, Counts, Split
 
-#: What stands in a run's folder: the tokens its model knows.
-KEPT = "task.json"
 #: Parts of the data, each with numbers of its own.
-_PARTS = {"train": 0, "validation": 1, "test": 2}
+Part = Literal["train", "validation", "test"]
+_PARTS: dict[Part, int] = {"train": 0, "validation": 1, "test": 2}
 
 Rows = tuple[NDArray[np.int64], NDArray[np.int64]]
 
 
+@runtime_checkable
+class AbstractSegment(Protocol):
+    """Rows that are drawn alike, and are of one length; a task's own options class."""
+
+    @property
+    def length(self) -> int:
+        """Tokens T of a row."""
+
+    @property
+    def rows(self) -> int:
+        """How many there are."""
+
+
 @options
-class Segment:
+class Length:
     """Rows of one length."""
 
-    length: int = option(description="tokens T of a row", low=2)
-    pairs: int = option(description="pairs of key and value in a row", low=1)
+    length: int = option(description="tokens T of a row", low=1)
     rows: int = option(description="how many there are", low=1)
 
 
-class AbstractGeneratedTask(AbstractTask):
+S = TypeVar("S", bound=AbstractSegment)
+
+
+class AbstractGeneratedTask(AbstractTask, Generic[S]):
     """Rows drawn by a counter-based generator: a block of rows is a pure function of the seed, its part and its place.
 
     A training batch is of one segment; segments come in their order, and the same again every epoch. What is left of a
     segment where the rows of a batch do not divide it is left out. Held-out rows do not depend on the run's seed, so
-    that every run of an option set is graded on the same.
+    that every run of an option set is graded on the same. Where a held-out part has several segments, each is graded
+    by itself too.
     """
 
     @property
     @abstractmethod
-    def training(self) -> Sequence[Segment]:
+    def training(self) -> Sequence[S]:
         """The segments of an epoch."""
 
     @abstractmethod
-    def held_out(self, split: Split) -> Sequence[Segment]:
+    def held_out(self, split: Split) -> Sequence[S]:
         """Those of a held-out part."""
 
     @abstractmethod
-    def draw(self, generator: np.random.Generator, segment: Segment, rows: int) -> Rows:
-        """Inputs and targets [rows, T] of a segment; a target is −100 where nothing is asked."""
+    def draw(self, generator: np.random.Generator, segment: S, rows: int, *, part: Part) -> Rows:
+        """Inputs and targets [rows, T] of a segment; a target is −100 where nothing is asked.
 
-    @property
-    @abstractmethod
-    def chance(self) -> float:
-        """The accuracy of an answer drawn among those that a row holds, on the first held-out segment."""
+        Arguments:
+            part: which part of the data the rows are of, for tasks that ask more in training than they grade.
+        """
+
+    def name(self, segment: S) -> str:
+        """What tells a segment apart from the others of its part, in letters, digits and _."""
+        return str(segment.length)
 
     def prepare(self, folder: Path) -> None:
-        (folder / KEPT).write_text(json.dumps({"vocabulary": self.vocabulary}) + "\n", encoding="utf-8")
+        keep(folder, vocabulary=self.vocabulary)
 
     def prepare_other(self, folder: Path) -> None:
-        try:
-            known = json.loads((folder / KEPT).read_text(encoding="utf-8"))["vocabulary"]
-        except (OSError, ValueError, KeyError) as error:
-            raise DataError(f"{folder} holds no run on a generated task: {KEPT} cannot be read ({error})") from error
-        if known != self.vocabulary:
-            raise DataError(f"the run's model knows {known} tokens and this task has {self.vocabulary}")
+        check_kept(folder, vocabulary=self.vocabulary)
 
     def restore(self, folder: Path) -> None:
         return None
 
     @property
     def summary(self) -> str:
-        counted = ", ".join(f"{s.rows:,} rows of {s.length} tokens with {s.pairs} pairs" for s in self.training)
+        counted = ", ".join(f"{segment.rows:,} rows of {segment.length} tokens" for segment in self.training)
         asked = sum(segment.rows for segment in self.held_out("test"))
-        return f"trained on {counted}; tested on {asked:,} rows; chance {self.chance:.3g}"
+        return f"trained on {counted}; tested on {asked:,} rows"
 
     @property
     def length(self) -> int:
@@ -95,32 +109,30 @@ class AbstractGeneratedTask(AbstractTask):
         raise AssertionError("a place in an epoch is in one of its segments")
 
     def evaluation_batches(self, split: Split, rows: int) -> Iterator[Batch]:
-        for index, segment in enumerate(self.held_out(split)):
+        segments = self.held_out(split)
+        for index, segment in enumerate(segments):
+            group = self.name(segment) if len(segments) > 1 else None
             for place, first in enumerate(range(0, segment.rows, BLOCK)):
                 block = self._batch(split, 0, index, place, segment, min(BLOCK, segment.rows - first))
                 for start in range(0, block.inputs.shape[0], rows):
                     part = slice(start, start + rows)
-                    yield Batch(inputs=block.inputs[part], targets=block.targets[part])
+                    yield Batch(inputs=block.inputs[part], targets=block.targets[part], group=group)
 
-    def _batch(self, part: str, seed: int, index: int, place: int, segment: Segment, rows: int) -> Batch:
+    def _batch(self, part: Part, seed: int, index: int, place: int, segment: S, rows: int) -> Batch:
         """Rows of a block; by the counter of the generator any block has numbers of its own."""
         key = np.array([seed, (_PARTS[part] << 32) + index], np.uint64)
         generator = np.random.Generator(np.random.Philox(key=key, counter=np.array([0, 0, 0, place], np.uint64)))
-        inputs, targets = self.draw(generator, segment, rows)
+        inputs, targets = self.draw(generator, segment, rows, part=part)
         return Batch(inputs=torch.from_numpy(inputs), targets=torch.from_numpy(targets))
 
     def count(self, batch: Batch) -> Counts:
-        return Counts(targets=int((batch.targets != IGNORED).sum()))
+        return answers(batch)
 
     def grade(self, batch: Batch, logits: Tensor) -> Counts:
-        asked = batch.targets != IGNORED
-        right = ((logits.argmax(-1) == batch.targets) & asked).sum(1)
-        shares = right / asked.sum(1).clamp(min=1)
-        return Counts(rows=len(shares), right=float(shares.double().sum()))
+        return tally(batch, logits)
 
     def metrics(self, nats: float, counts: Counts) -> dict[str, float]:
-        found = {"nats_per_answer": nats / counts.targets if counts.targets else math.nan}
-        return {"accuracy": counts.right / counts.rows, **found} if counts.rows else found
+        return accuracies(nats, counts)
 
     def encode(self, text: str) -> list[int]:
         try:

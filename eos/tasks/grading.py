@@ -1,0 +1,30 @@
+"""How answers are graded: the share of a row's answers that are right, on average over rows."""
+
+import math
+
+from torch import Tensor
+
+from eos.tasks.task import IGNORED, Batch, Counts
+
+
+def answers(batch: Batch) -> Counts:
+    """How many answers a batch asks for."""
+    return Counts(targets=int((batch.targets != IGNORED).sum()))
+
+
+def tally(batch: Batch, logits: Tensor) -> Counts:
+    """What the likeliest ids get right: over rows, and over those of the batch's group."""
+    targets = batch.targets.flatten(1) if batch.targets.dim() > 1 else batch.targets[:, None]
+    chosen = logits.argmax(-1).view_as(targets)
+    asked = targets != IGNORED
+    shares = ((chosen == targets) & asked).sum(1) / asked.sum(1).clamp(min=1)
+    rows, right = len(shares), float(shares.double().sum())
+    groups = {} if batch.group is None else {batch.group: (float(rows), right)}
+    return Counts(rows=rows, right=right, groups=groups)
+
+
+def accuracies(nats: float, counts: Counts) -> dict[str, float]:
+    """Accuracy in 0 … 1, where rows were graded; that of each group; and nats an answer."""
+    found = {"accuracy": counts.right / counts.rows} if counts.rows else {}
+    found |= {f"accuracy_{name}": right / rows for name, (rows, right) in counts.groups.items()}
+    return {**found, "nats_per_answer": nats / counts.targets if counts.targets else math.nan}

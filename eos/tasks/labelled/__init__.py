@@ -1,0 +1,1 @@
+"""Tasks whose rows bear one label each."""

@@ -1,0 +1,142 @@
+"""A task of labelled rows: a classifier is trained on them in epochs, and graded by the share of rows it gets right."""
+
+from abc import abstractmethod
+from collections.abc import Iterator
+from pathlib import Path
+from typing import ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from eos.config import ModelRecipe
+from eos.errors import DataError
+from eos.models import Classifier
+from eos.tasks.grading import accuracies, answers, tally
+from eos.tasks.kept import check_kept, keep
+from eos.tasks.task import AbstractTask, Batch, Counts, Split, Standard
+
+Part = Literal["train", "validation", "test"]
+
+
+class AbstractLabelledTask(AbstractTask):
+    """Every epoch sees each training row once, in an order of its own; the model may see the whole of a row at once.
+
+    A training batch is a pure function of seed and step: it may hold the last rows of an epoch and the first of the
+    next.
+    """
+
+    causal: ClassVar[bool] = False
+
+    @abstractmethod
+    def load(self) -> None:
+        """Make the data ready. Idempotent.
+
+        Raises:
+            DataError: data that is missing or malformed, with file and row.
+        """
+
+    @abstractmethod
+    def labels(self, part: Part) -> NDArray[np.int64]:
+        """The label of every row [rows], 0 ≤ label < classes."""
+
+    @abstractmethod
+    def batch(self, part: Part, chosen: NDArray[np.int64]) -> Batch:
+        """The rows of these numbers; targets [B]."""
+
+    @property
+    @abstractmethod
+    def classes(self) -> int:
+        """How many labels there are, ≥ 2."""
+
+    @property
+    @abstractmethod
+    def features(self) -> int | None:
+        """Real numbers of a token, or None where tokens are ids."""
+
+    @property
+    @abstractmethod
+    def pool(self) -> Literal["mean", "last"]:
+        """What the classifier reads of a row."""
+
+    def model(self, recipe: ModelRecipe) -> nn.Module:
+        ids = None if self.features is not None else self.vocabulary
+        return Classifier(recipe, self.classes, vocabulary=ids, features=self.features, pool=self.pool)
+
+    def prepare(self, folder: Path) -> None:
+        self.load()
+        keep(folder, **self._numbers())
+
+    def prepare_other(self, folder: Path) -> None:
+        self.load()
+        check_kept(folder, **self._numbers())
+
+    def _numbers(self) -> dict[str, int]:
+        what = {"vocabulary": self.vocabulary} if self.features is None else {"features": self.features}
+        return {"classes": self.classes, **what}
+
+    @property
+    def standard(self) -> Standard:
+        """By default against the class that training holds most often."""
+        common = np.bincount(self.labels("train"), minlength=self.classes).argmax()
+        return Standard(
+            metric="accuracy",
+            chance=1 / self.classes,
+            floor=float((self.labels("test") == common).mean()),
+            trivial="the most common class",
+        )
+
+    @property
+    def summary(self) -> str:
+        train, validation, test = (len(self.labels(part)) for part in ("train", "validation", "test"))
+        return f"{self.classes} classes; {train:,} rows to train on, {validation:,} to validate, {test:,} to test"
+
+    def train_batch(self, seed: int, step: int, rows: int) -> Batch:
+        size = len(self.labels("train"))
+        places = np.arange(step * rows, (step + 1) * rows)
+        orders = {epoch: self._order(seed, int(epoch), size) for epoch in np.unique(places // size)}
+        chosen = np.array([orders[epoch][place] for epoch, place in zip(places // size, places % size, strict=True)])
+        return self.batch("train", chosen)
+
+    def _order(self, seed: int, epoch: int, size: int) -> NDArray[np.int64]:
+        """The order of an epoch; the last one made is kept, for the next batch wants it again."""
+        if self._kept is None or self._kept[0] != (seed, epoch):
+            generator = np.random.Generator(np.random.Philox(key=np.array([seed, epoch], np.uint64)))
+            self._kept = ((seed, epoch), generator.permutation(size))
+        return self._kept[1]
+
+    _kept: tuple[tuple[int, int], NDArray[np.int64]] | None = None
+
+    def evaluation_batches(self, split: Split, rows: int) -> Iterator[Batch]:
+        size = len(self.labels(split))
+        for start in range(0, size, rows):
+            yield self.batch(split, np.arange(start, min(start + rows, size)))
+
+    def count(self, batch: Batch) -> Counts:
+        return answers(batch)
+
+    def grade(self, batch: Batch, logits: Tensor) -> Counts:
+        return tally(batch, logits)
+
+    def metrics(self, nats: float, counts: Counts) -> dict[str, float]:
+        return accuracies(nats, counts)
+
+
+def check_labels(labels: NDArray[np.int64], *, classes: int, where: str, first: int = 1) -> None:
+    """Refuse labels out of range, and a part without rows.
+
+    Arguments:
+        where: the file they are from.
+        first: the number of its first row, as a person counts.
+
+    Raises:
+        DataError: naming file and row.
+    """
+    if not labels.size:
+        raise DataError(f"{where} holds no rows")
+    wrong = np.flatnonzero((labels < 0) | (labels >= classes))
+    if wrong.size:
+        raise DataError(
+            f"{where}, row {wrong[0] + first}: label {labels[wrong[0]]} is not one of {classes} classes "
+            f"(0 to {classes - 1})"
+        )
