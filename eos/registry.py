@@ -25,7 +25,7 @@ from eos.errors import EOSError, RecipeError, unknown
 E = TypeVar("E")
 
 KINDS = ("expand", "oscillation", "shrink", "couple", "response")
-GROUPS = ("model", "size", "task", "training", "search", "experiment", "checkpoint")
+GROUPS = ("model", "size", "task", "training", "search", "experiment", "suite", "checkpoint")
 
 _CONTRACTS = {
     "expand": ("eos.stage", "AbstractExpand"),
@@ -142,6 +142,11 @@ def use_plugins(folder: Path | str) -> None:
     added = _Root(root, f"{_FOLDER_PREFIX}{sha256(str(root).encode()).hexdigest()[:12]}_")
     if added not in _folders:
         _folders = (*_folders, added)
+
+
+def plugin_folders() -> list[Path]:
+    """What :func:`use_plugins` was told, for a process that is to know the same."""
+    return [root.folder for root in _folders]
 
 
 def stages(kind: str) -> dict[str, Entry]:

@@ -1,4 +1,4 @@
-"""Evaluate a trained run on its held-out text, or on another text."""
+"""Evaluate a trained run on its held-out parts, or on other data."""
 
 from pathlib import Path
 from typing import cast
@@ -18,13 +18,15 @@ def command(run: Path, overrides: tuple[str, ...]) -> None:
     """Evaluate the model of the folder RUN.
 
     KEY=VALUE changes options of the task or of training (evaluation_rows, evaluation_tokens, precision, device);
-    part=validation or part=test says what to evaluate on. Another text is read in the tokens of the run.
+    part=validation or part=test says what to evaluate on. task=NAME asks another question, where the model knows its
+    tokens; another text is read in the tokens of the run.
 
     \b
     Examples:
       eos eval runs/demo
       eos eval runs/demo part=validation
       eos eval runs/demo task.source=other.txt
+      eos eval runs/recall task=mqar_small task.test='[{length: 64, pairs: 16, rows: 1000}]'
     """
     part, rest = split(overrides)
     # Only now, so that help is shown without waiting for PyTorch.
@@ -50,6 +52,7 @@ def command(run: Path, overrides: tuple[str, ...]) -> None:
             precision=options.precision,
             tokens=options.evaluation_tokens,
             each=lambda targets: report.evaluating(part, targets),
+            generated=True,
         )
     rows = [(f"{part} {name.replace('_', ' ')}", number(value)) for name, value in found.metrics.items()]
     print_columns((name, Text(value)) for name, value in [*rows, ("targets", f"{found.counts.targets:,}")])

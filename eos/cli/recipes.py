@@ -16,10 +16,9 @@ from hydra.plugins.config_source import ConfigResult, ConfigSource
 from omegaconf import OmegaConf
 
 from eos import registry
-from eos.compose.override import merge
+from eos.compose.override import changed_model, merge
 from eos.compose.reader import read_recipe
 from eos.compose.run import PARTS, RunRecipe, check_run
-from eos.compose.stages import canonical
 from eos.errors import RecipeError, unknown
 from eos.training.config import TrainingOptions
 
@@ -38,7 +37,8 @@ def load_run_recipe(overrides: Sequence[str]) -> RunRecipe[TrainingOptions]:
     sources = {part: str(registry.recipe(part, names[part])) for part in PARTS}
     if "experiment" in names:
         for part in PARTS & data["changes"].keys():
-            data[part] = merge(canonical(data[part]), canonical(data["changes"][part]))
+            change = changed_model if part == "model" else merge
+            data[part] = change(data[part], data["changes"][part])
             sources[part] += f" with experiment={names['experiment']}"
     return check_run(data, changes, training=TrainingOptions, names=names, sources=sources)
 

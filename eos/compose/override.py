@@ -18,6 +18,8 @@ from eos.compose.stages import NOTHING, PRODUCT, SLOTS, block, canonical, parts
 from eos.config import ConvolutionMixer, EOSMixer, ModelRecipe, SoftmaxMixer, option_fields
 from eos.errors import RecipeError, unknown
 
+#: In an experiment: changes of every mixer of a kind.
+EVERY = "every"
 KINDS: dict[Any, type[Any]] = {"softmax": SoftmaxMixer, "convolution": ConvolutionMixer}
 _KEY = re.compile(r"[\w-]+(\.[\w-]+)*", re.ASCII)
 
@@ -85,6 +87,33 @@ def merge(old: Any, new: Any) -> Any:
     if any(key in new and new[key] != old.get(key) for key in ("name", "kind")):
         return new
     return {**old, **{key: merge(old.get(key), value) for key, value in new.items()}}
+
+
+def changed_model(model: Any, changes: Any) -> Any:
+    """A model recipe's data with an experiment's changes, in canonical form.
+
+    Beside the keys of a recipe, ``every: {eos: …, softmax: …, convolution: …}`` changes every mixer of a kind that
+    stands in the layout, whatever its name, so that one experiment suits any model.
+
+    Raises:
+        RecipeError: an unknown kind.
+    """
+    if not isinstance(changes, dict) or not isinstance(changes.get(EVERY), dict):
+        return merge(canonical(model), canonical(changes))
+    by_kind = changes[EVERY]
+    for kind in by_kind:
+        if kind not in ("eos", *KINDS):
+            raise RecipeError(f"in {EVERY}: {unknown('kind of mixer', str(kind), ('eos', *KINDS))}")
+    rest = {key: value for key, value in changes.items() if key != EVERY}
+    changed = merge(canonical(model), canonical(rest))
+    layout = changed["layout"]
+    for name in set(layout.values() if isinstance(layout, dict) else layout):
+        mixer = changed["mixers"].get(name)
+        if isinstance(mixer, dict) and (own := by_kind.get(mixer.get("kind", "eos"))) is not None:
+            kind = {"kind": mixer["kind"]} if "kind" in mixer else {}
+            new = canonical({"mixers": {name: {**kind, **own}}})["mixers"][name]
+            changed["mixers"][name] = merge(mixer, new)
+    return changed
 
 
 def _locate(override: Override, recipe: Mapping[str, Any], options: Mapping[str, type[Any]]) -> Keys:

@@ -22,8 +22,13 @@ def check_kept(folder: Path, **numbers: int) -> None:
     """
     try:
         known = json.loads((folder / KEPT).read_text(encoding="utf-8"))
+        if known.keys() != numbers.keys():
+            raise DataError(
+                f"the run's model was built for {' and '.join(known)}, and this task wants {' and '.join(numbers)}: "
+                "they are of different kinds"
+            )
         other = {name: known[name] for name, number in numbers.items() if known[name] != number}
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, AttributeError) as error:
         raise DataError(f"{folder} holds no run on a task of this kind: {KEPT} cannot be read ({error})") from error
     for name, number in other.items():
         raise DataError(f"the run's model was built for {name} = {number}, and this task has {numbers[name]}")

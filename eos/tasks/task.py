@@ -208,6 +208,13 @@ class AbstractTask(ABC):
         """What a model's logits [B,T,V] (or [B,V]) get right, for a task that is graded; nothing by default."""
         return Counts()
 
+    def generated(self, model: nn.Module, split: Split, *, device: torch.device, rows: int) -> dict[str, float]:
+        """Metrics of what a model writes by itself on a held-out part, ``rows`` rows at once; none by default.
+
+        They are found after training and by ``eos eval``, not in the validations of training.
+        """
+        return {}
+
     @abstractmethod
     def metrics(self, nats: float, counts: Counts) -> dict[str, float]:
         """The metrics of a summed cross-entropy in nats over all counted targets."""

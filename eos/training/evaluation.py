@@ -54,6 +54,7 @@ def evaluate(
     precision: Precision,
     tokens: int | None = None,
     each: Callable[[int], None] | None = None,
+    generated: bool = False,
 ) -> Evaluation:
     """Evaluate ``model``, where it is, on a held-out part; its mode is as before afterwards.
 
@@ -63,6 +64,7 @@ def evaluate(
         precision: as in training.
         tokens: stop after the batch that reaches this many targets; None takes the whole part.
         each: called before every batch with the number of targets evaluated; may raise to give up.
+        generated: with the metrics of what the model writes by itself, where the task has any.
 
     Raises:
         RunError: a batch needs too much memory.
@@ -84,6 +86,8 @@ def evaluate(
             logits = _logits(model, moved, precision)
             nats += _nats(logits, moved)
             counts += task.count(batch) + task.grade(moved, logits)
+        shape = f"{rows} rows"
+        written = task.generated(model, split, device=device, rows=rows) if generated else {}
     except torch.OutOfMemoryError as error:
         raise RunError(
             f"evaluating {shape} at once needs more memory than {device} has; lower training.evaluation_rows or "
@@ -92,4 +96,5 @@ def evaluate(
     finally:
         model.train(training)
     total = nats.item()
-    return Evaluation(loss=total / max(1, counts.targets), metrics=task.metrics(total, counts), counts=counts)
+    metrics = {**task.metrics(total, counts), **written}
+    return Evaluation(loss=total / max(1, counts.targets), metrics=metrics, counts=counts)

@@ -123,13 +123,14 @@ def _write(
 ) -> Group:
     metrics: dict[str, dict[str, Spread]] = {}
     for part, named in results[0].metrics.items() if results else ():
-        metrics[part] = {name: _spread([result.metrics[part][name] for result in results]) for name in named}
+        metrics[part] = {name: spread([result.metrics[part][name] for result in results]) for name in named}
     group = Group(status=status, seeds=seeds, metrics=metrics, signal=signal)
     write_json(path / RECORD, asdict(group))
     return group
 
 
-def _spread(values: list[float | None]) -> Spread:
+def spread(values: list[float | None]) -> Spread:
+    """Mean, deviation and interval of one metric's values."""
     known = [value for value in values if value is not None]
     if len(known) < len(values):
         return Spread(mean=None, std=None, interval=None, values=values)

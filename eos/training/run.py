@@ -131,6 +131,7 @@ def _evaluate_part(
         precision=options.precision,
         tokens=options.evaluation_tokens,
         each=each,
+        generated=True,
     )
 
 

@@ -8,6 +8,7 @@ from typing import Generic, TypeVar
 import torch
 from torch import nn
 
+from eos import registry
 from eos.compose.reader import read_recipe
 from eos.compose.run import PARTS, check_run
 from eos.errors import DataError, RecipeError, RunError
@@ -37,8 +38,8 @@ class Trained(Generic[M]):
     task: AbstractTask
 
 
-def load_for_decoding(path: Path, *, device: Device = "auto") -> Trained[LanguageModel]:
-    """The language model of a run and its task, ready to encode and decode; the data need not exist any more.
+def load_restored(path: Path, *, device: Device = "auto") -> Trained[nn.Module]:
+    """The model of a run and its task, ready to encode and decode; the data need not exist any more.
 
     Raises:
         RunError: there is no run, or one without weights yet.
@@ -47,10 +48,22 @@ def load_for_decoding(path: Path, *, device: Device = "auto") -> Trained[Languag
     folder, recipe = _with_weights(path)
     task = make_task(recipe)
     task.restore(path)
-    model = _model(folder, recipe, task, device)
-    if not isinstance(model, LanguageModel):
-        raise DataError(f"{path} holds a {type(model).__name__}, and a language model alone writes token by token")
-    return Trained(recipe=recipe, model=model, task=task)
+    return Trained(recipe=recipe, model=_model(folder, recipe, task, device), task=task)
+
+
+def load_for_decoding(path: Path, *, device: Device = "auto") -> Trained[LanguageModel]:
+    """The same of a language model, which writes token by token.
+
+    Raises:
+        RunError: there is no run, or one without weights yet.
+        DataError: the run's model writes nothing, or is of another kind.
+    """
+    found = load_restored(path, device=device)
+    if not isinstance(found.model, LanguageModel):
+        raise DataError(
+            f"{path} holds a {type(found.model).__name__}, and a language model alone writes token by token"
+        )
+    return Trained(recipe=found.recipe, model=found.model, task=found.task)
 
 
 def load_for_evaluation(path: Path, overrides: Sequence[str] = ()) -> Trained[nn.Module]:
@@ -58,8 +71,8 @@ def load_for_evaluation(path: Path, overrides: Sequence[str] = ()) -> Trained[nn
 
     Arguments:
         path: the run's folder.
-        overrides: changes of task and training options, as ``task.source=other.txt`` or ``device=cpu``. Other data
-            is read in the tokens of the run.
+        overrides: changes of task and training options, as ``task.source=other.txt`` or ``device=cpu``, and
+            ``task=NAME`` for another task. Other data is read in the tokens of the run.
 
     Raises:
         RunError: there is no run, or one without weights yet.
@@ -67,13 +80,16 @@ def load_for_evaluation(path: Path, overrides: Sequence[str] = ()) -> Trained[nn
         DataError: the data cannot be used.
     """
     folder, recipe = _with_weights(path)
-    changed = check_run(
-        {part: data for part, data in read_recipe(folder.recipe).items() if part in PARTS},
-        overrides,
-        training=TrainingOptions,
-        names=recipe.names,
-        sources=dict.fromkeys(PARTS, folder.recipe),
-    )
+    data = {part: data for part, data in read_recipe(folder.recipe).items() if part in PARTS}
+    names, sources = dict(recipe.names), dict.fromkeys(PARTS, folder.recipe)
+    chosen = [text.partition("=")[2] for text in overrides if text.startswith("task=")]
+    if len(chosen) > 1:
+        raise RecipeError(f"task is chosen twice: {' and '.join(chosen)}")
+    for name in chosen:
+        names["task"], sources["task"] = name, registry.recipe("task", name)
+        data["task"] = read_recipe(sources["task"])
+    changes = [text for text in overrides if not text.startswith("task=")]
+    changed = check_run(data, changes, training=TrainingOptions, names=names, sources=sources)
     if changed.model != recipe.model:
         raise RecipeError("the model of a run is as it was trained; change task and training options alone")
     task = make_task(changed)

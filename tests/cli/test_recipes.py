@@ -8,7 +8,7 @@ from hydra.core.global_hydra import GlobalHydra
 
 from eos import registry
 from eos.cli.recipes import load_run_recipe
-from eos.config import EOSMixer
+from eos.config import EOSMixer, SoftmaxMixer
 from eos.errors import RecipeError
 
 Add = Callable[[str, str], Path]
@@ -58,6 +58,28 @@ def test_an_experiment_chooses_and_changes(add: Callable[[str], Path]) -> None:
     assert mixer.expand.name == "elu", "a new stage, without the options of the one before"
     assert mixer.output.norm == "layer"
     assert mixer.output.gate is not None, "what the experiment leaves alone stays"
+
+
+def test_an_experiment_changes_every_mixer_of_a_kind(add: Callable[[str], Path]) -> None:
+    add("model: {layers: 2, every: {eos: {heads: 2, key_size: 5, expand: elu}, softmax: {heads: 8}}}")
+    hybrid = load_run_recipe(["experiment=mine", "model=hybrid"]).model
+    main, local = hybrid.mixers["main"], hybrid.mixers["local"]
+    assert isinstance(main, EOSMixer)
+    assert (main.heads, main.key_size, main.expand.name, main.oscillation[0].name) == (2, 5, "elu", "head_rate")
+    assert isinstance(local, SoftmaxMixer)
+    assert (local.heads, local.window) == (8, 128)
+    llama = load_run_recipe(["experiment=mine", "model=llama"]).model.mixers["main"]
+    assert isinstance(llama, SoftmaxMixer)
+    assert llama.heads == 8
+    average = load_run_recipe(["experiment=mine", "model=lightnet"]).model.mixers["average"]
+    assert isinstance(average, EOSMixer)
+    assert average.heads == 4, "it stands in no layer"
+
+
+def test_a_kind_of_mixer_that_there_is_not_is_named(add: Callable[[str], Path]) -> None:
+    add("model: {every: {softmaxx: {heads: 8}}}")
+    with pytest.raises(RecipeError, match=r"unknown kind of mixer 'softmaxx'\. Did you mean 'softmax'"):
+        load_run_recipe(["experiment=mine"])
 
 
 def test_the_command_line_has_the_last_word(add: Callable[[str], Path]) -> None:
