@@ -377,4 +377,5 @@ class ModelRecipe:
     embedding_norm: bool = option(False, "normalise the embedding before the first block")
     tied: bool = option(True, "the head shares the embedding's weights")
     dropout: float = option(0.0, "on the embedding and on every residual branch", low=0, high=0.99)
+    embedding_dropout: float | None = option(None, "on the embedding alone; null: as dropout", low=0, high=0.99)
     initial_std: float = option(0.02, "standard deviation of the initial weights of embeddings", above=0)

@@ -170,6 +170,16 @@ def task(name: str) -> Entry:
     return _get("task", name, tasks())
 
 
+def task_recipes() -> dict[str, list[str]]:
+    """The task recipes of each task, by its name."""
+    found: dict[str, list[str]] = {name: [] for name in tasks()}
+    for recipe_name, path in recipes("task").items():
+        said = re.search(r"^name: *(\w+)", path.read_text(encoding="utf-8"), re.MULTILINE)
+        if said is not None and said[1] in found:
+            found[said[1]].append(recipe_name)
+    return found
+
+
 def recipes(group: str) -> dict[str, Path]:
     """The recipe files of a group, by name."""
     _check_choice("group of recipes", group, GROUPS)

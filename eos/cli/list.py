@@ -111,13 +111,15 @@ def _print_options(entry: registry.Entry) -> None:
 
 
 def _rows(entries: Iterable[registry.Entry]) -> list[Row]:
-    return [(entry.name, _lines(entry.summary, entry.equation, _judged(entry), entry.source)) for entry in entries]
+    return [(entry.name, _lines(entry.summary, entry.equation, *_judged(entry), entry.source)) for entry in entries]
 
 
-def _judged(entry: registry.Entry) -> str:
-    """What a task is judged by."""
+def _judged(entry: registry.Entry) -> Iterator[str]:
+    """What a task is judged by, and its recipes."""
     said = (("", entry.metric), ("chance: ", entry.chance), ("floor: ", entry.floor))
-    return "; ".join(f"{what}{value}" for what, value in said if value)
+    yield "; ".join(f"{what}{value}" for what, value in said if value)
+    if entry.kind == "task" and (names := registry.task_recipes()[entry.name]):
+        yield " ".join(f"task={name}" for name in names)
 
 
 def _lines(what: str, equation: str, *more: str) -> Text:

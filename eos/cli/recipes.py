@@ -6,6 +6,8 @@ stages.
 """
 
 from collections.abc import Sequence
+from copy import deepcopy
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -60,9 +62,16 @@ def _split(overrides: Sequence[str]) -> tuple[dict[str, str], list[str]]:
 
 def _choose(choices: dict[str, str]) -> tuple[dict[str, Any], dict[str, str]]:
     """The data of the chosen recipes, and the names of all."""
+    data, names = _composed(tuple(choices.items()), tuple(registry.plugin_folders()))
+    return deepcopy(data), dict(names)
+
+
+@lru_cache
+def _composed(choices: tuple[tuple[str, str], ...], folders: tuple[Path, ...]) -> tuple[dict[str, Any], dict[str, str]]:
+    """The same; a grid asks again and again for the same choices among the same folders."""
     Plugins.instance().register(RecipeSource)
     with initialize_config_dir(str(_DEFAULTS), job_name="eos", version_base="1.3"):
-        overrides = [f"{group}={name}" for group, name in choices.items()]
+        overrides = [f"{group}={name}" for group, name in choices]
         chosen = compose("run", overrides, return_hydra_config=True)
     found = chosen.hydra.runtime.choices
     names = {group: found[group] for group in _GROUPS if found[group]}

@@ -30,7 +30,7 @@ class Encoder(nn.Module):
         shared: dict[str, nn.Parameter] = {}
         self.embedding_norm = make_norm(recipe.norm if recipe.embedding_norm else "none", recipe.width, recipe.norm_eps)
         self.positions = None if recipe.positions is None else make_mixer(recipe, recipe.positions)
-        self.dropout = nn.Dropout(recipe.dropout)
+        self.dropout = nn.Dropout(recipe.dropout if recipe.embedding_dropout is None else recipe.embedding_dropout)
         self.blocks = nn.ModuleList(
             Block(recipe, name, layer=layer, shared=shared) for layer, name in enumerate(resolve_layout(recipe))
         )

@@ -75,7 +75,7 @@ class LanguageModel(nn.Module):
         nn.init.normal_(self.embedding.weight, std=recipe.initial_std)
         self.embedding_norm = make_norm(recipe.norm if recipe.embedding_norm else "none", recipe.width, recipe.norm_eps)
         self.positions = None if recipe.positions is None else make_mixer(recipe, recipe.positions)
-        self.dropout = nn.Dropout(recipe.dropout)
+        self.dropout = nn.Dropout(recipe.dropout if recipe.embedding_dropout is None else recipe.embedding_dropout)
         self.blocks = nn.ModuleList(Block(recipe, name, layer=layer, shared=shared) for layer, name in enumerate(names))
         self.norm = make_norm(recipe.norm, recipe.width, recipe.norm_eps)
         self.head: nn.Linear | None = None

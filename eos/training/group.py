@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from rich.console import Console
-from scipy import stats
+from scipy.special import stdtrit
 
 from eos.compose.run import save_run_recipe
 from eos.errors import RecipeError
@@ -138,5 +138,5 @@ def spread(values: list[float | None]) -> Spread:
     if len(known) == 1:
         return Spread(mean=mean, std=None, interval=None, values=values)
     std = statistics.stdev(known)
-    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, len(known) - 1)) * std / math.sqrt(len(known))
+    half = float(stdtrit(len(known) - 1, (1 + CONFIDENCE) / 2)) * std / math.sqrt(len(known))
     return Spread(mean=mean, std=std, interval=(mean - half, mean + half), values=values)
