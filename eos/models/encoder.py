@@ -1,10 +1,10 @@
 """Models that see a whole sequence or grid at once: an encoder, and a classifier on top of it."""
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, cast, get_args
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from eos.config import ModelRecipe
@@ -13,6 +13,8 @@ from eos.layer.direction import along_axes
 from eos.layer.norm import make_norm
 from eos.models.block import Block, make_mixer
 from eos.models.layout import resolve_layout
+
+Pool = Literal["mean", "last"]
 
 
 class Encoder(nn.Module):
@@ -66,6 +68,54 @@ class Encoder(nn.Module):
         encoded: Tensor = self.norm(x)
         return encoded
 
+    @property
+    def sees_later(self) -> bool:
+        """Whether a mixer sees what comes later in a row."""
+        names = {cast(Block, block).name for block in self.blocks} | {self.recipe.positions} - {None}
+        return any(self.recipe.mixers[str(name)].direction != "forward" for name in names)
+
+    def pooled(
+        self,
+        x: Float[Tensor, "B T D"],
+        *,
+        pool: Pool,
+        lengths: Int[Tensor, " B"] | None = None,
+        shape: Sequence[int] | None = None,
+    ) -> Float[Tensor, "B D"]:
+        """One vector of every row.
+
+        Arguments:
+            x: embedded tokens, T > 0.
+            pool: mean over tokens, or the last token.
+            lengths: ≥ 1, how many tokens of each row count, where rows are padded at their end; the rest is a document
+                of its own where a mixer would see it from before.
+            shape: as :meth:`forward` takes it.
+        """
+        steps = torch.arange(x.shape[1], device=x.device)
+        if lengths is not None and bool((lengths == x.shape[1]).all()):
+            lengths = None  # nothing is padding, so that what cannot tell documents apart need not
+        reset = None if lengths is None or not self.sees_later else steps == lengths[:, None]
+        encoded: Tensor = self(x, reset=reset, shape=shape)
+        if pool == "last":
+            last = steps[-1:] if lengths is None else lengths - 1
+            return encoded[torch.arange(x.shape[0], device=x.device), last]
+        if lengths is None:
+            return encoded.mean(1)
+        counted = (steps < lengths[:, None])[..., None]
+        return (encoded * counted).sum(1) / lengths[:, None]
+
+
+def check_head(classes: int, pool: str) -> None:
+    """Refuse too few classes, and a pool that there is not.
+
+    Raises:
+        RecipeError: one of them.
+    """
+    if pool not in get_args(Pool):
+        raise RecipeError(f"pool must be mean or last, got {pool!r}")
+    if classes < 2:
+        raise RecipeError(f"there must be at least two classes, got {classes}")
+
 
 class Classifier(nn.Module):
     """Classes of sequences or grids: an embedding, an encoder, a pool and a linear head.
@@ -88,17 +138,14 @@ class Classifier(nn.Module):
         *,
         vocabulary: int | None = None,
         features: int | None = None,
-        pool: Literal["mean", "last"] = "mean",
+        pool: Pool = "mean",
     ) -> None:
         super().__init__()
         if (vocabulary is None) == (features is None):
             raise RecipeError("a classifier takes token ids (vocabulary=N) or real numbers (features=N): give one")
         if features is not None and features < 1:
             raise RecipeError(f"there must be at least one feature, got {features}")
-        if pool not in ("mean", "last"):
-            raise RecipeError(f"pool must be mean or last, got {pool!r}")
-        if classes < 2:
-            raise RecipeError(f"there must be at least two classes, got {classes}")
+        check_head(classes, pool)
         self.embedding: nn.Module
         if vocabulary is not None:
             self.embedding = nn.Embedding(vocabulary, recipe.width)
@@ -106,7 +153,7 @@ class Classifier(nn.Module):
         elif features is not None:
             self.embedding = nn.Linear(features, recipe.width)
         self.encoder = Encoder(recipe)
-        self.pool = pool
+        self.pool: Pool = pool
         self.head = nn.Linear(recipe.width, classes)
 
     def forward(
@@ -116,22 +163,10 @@ class Classifier(nn.Module):
 
         Arguments:
             inputs: token ids [B,T], or real numbers [B,T,features].
-            lengths: [B], ≥ 1, how many tokens of each row count, where rows are padded at their end; those beyond are a
-                document of their own, which nothing before them sees.
+            lengths: [B], ≥ 1, how many tokens of each row count, where rows are padded at their end; no class depends
+                on those beyond.
             shape: sizes of a grid, as :meth:`Encoder.forward` takes it.
         """
-        steps = torch.arange(inputs.shape[1], device=inputs.device)
-        if lengths is not None and bool((lengths == inputs.shape[1]).all()):
-            lengths = None  # nothing is padding, so that what cannot tell documents apart need not
-        reset = None if lengths is None else steps == lengths[:, None]
-        x = self.encoder(self.embedding(inputs), reset=reset, shape=shape)
-        if self.pool == "last":
-            last = steps[-1:] if lengths is None else lengths - 1
-            pooled = x[torch.arange(x.shape[0], device=x.device), last]
-        elif lengths is None:
-            pooled = x.mean(1)
-        else:
-            counted = (steps < lengths[:, None])[..., None]
-            pooled = (x * counted).sum(1) / lengths[:, None]
-        logits: Tensor = self.head(pooled)
+        x = self.embedding(inputs)
+        logits: Tensor = self.head(self.encoder.pooled(x, pool=self.pool, lengths=lengths, shape=shape))
         return logits

@@ -1,13 +1,13 @@
 """From one sequence to another: an encoder, and a causal decoder that reads what it made."""
 
-from dataclasses import dataclass
-from typing import cast
+from dataclasses import dataclass, replace
+from typing import Literal, cast
 
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from eos.config import CrossMixer, ModelRecipe
+from eos.config import ConvolutionMixer, CrossMixer, EOSMixer, Mixer, ModelRecipe
 from eos.errors import CompositionError, RecipeError
 from eos.layer.norm import make_norm
 from eos.models.block import Block, BlockCache
@@ -27,6 +27,41 @@ class DecoderCache:
     def bytes(self) -> int:
         """How much memory it takes now."""
         return sum(layer.bytes for layer in self.layers) + sum(context.bytes for context in self.contexts)
+
+    def reorder(self, rows: Int[Tensor, " B"]) -> None:
+        """Row b goes on from what row rows[b] has seen; both read the same source, for what was read of it stays."""
+        for layer in self.layers:
+            layer.reorder(rows)
+
+
+Direction = Literal["forward", "both", "all"]
+
+
+def encoder_recipe(recipe: ModelRecipe, direction: Direction = "both") -> ModelRecipe:
+    """The recipe of the encoder beside a decoder: the same, with mixers that see in this direction.
+
+    What has no pass from either end (softmax attention, convolutions) sees all where both is asked for.
+    """
+    return replace(recipe, mixers={name: _turned(mixer, direction) for name, mixer in recipe.mixers.items()})
+
+
+def _turned(mixer: Mixer, direction: Direction) -> Mixer:
+    if isinstance(mixer, EOSMixer):
+        return replace(mixer, direction=direction)
+    seen: Literal["forward", "all"] = "forward" if direction == "forward" else "all"
+    if isinstance(mixer, ConvolutionMixer):
+        return replace(mixer, direction=seen, decoding="window")  # an encoder decodes nothing
+    return replace(mixer, direction=seen)
+
+
+def refuse_padding(recipe: ModelRecipe) -> str | None:
+    """Why an encoder of this recipe cannot leave padding out, or None."""
+    for name, mixer in recipe.mixers.items():
+        if isinstance(mixer, ConvolutionMixer):
+            return f"mixers.{name}: a long convolution cannot leave out the padding of a source"
+        if isinstance(mixer, EOSMixer) and mixer.direction == "all":
+            return f"mixers.{name}: with direction=all every token reads one memory, padding included"
+    return None
 
 
 class EncoderDecoder(nn.Module):
@@ -60,7 +95,7 @@ class EncoderDecoder(nn.Module):
         self.embedding_norm = make_norm(
             decoder.norm if decoder.embedding_norm else "none", decoder.width, decoder.norm_eps
         )
-        self.dropout = nn.Dropout(decoder.dropout)
+        self.dropout = nn.Dropout(decoder.dropout if decoder.embedding_dropout is None else decoder.embedding_dropout)
         self.blocks = nn.ModuleList(
             Block(decoder, name, layer=layer, shared=shared, cross=cross)
             for layer, name in enumerate(causal_layout(decoder))

@@ -1,0 +1,1 @@
+"""What the tasks of the Long Range Arena share: labelled rows of tokens, and where they come from."""
