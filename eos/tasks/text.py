@@ -1,7 +1,7 @@
-"""Language modelling on text, in bytes or byte pairs: predict the next token.
+"""Language modelling on text, in bytes, byte pairs or words: predict the next token.
 
 Equation: bits per byte = Σ_t −log2 p(x_{t+1} | x_1 … x_t) / bytes of the original text
-Metric: bits per byte, and perplexity of tokens and words
+Metric: bits per byte, and perplexity of tokens and words; of words alone where these are the tokens
 Chance: log2 V bits a token
 Floor: how often each token is met in training (add-one smoothing)
 Source: Shannon, Prediction and Entropy of Printed English, Bell System Technical Journal 30, 1951
@@ -11,17 +11,18 @@ import math
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 import tokenizers
 import torch
 
 from eos.config import option, options
 from eos.errors import DataError, RecipeError
-from eos.tasks.corpus.corpus import Corpus, make_corpus, restore_corpus
-from eos.tasks.corpus.source import open_source
+from eos.tasks.corpus.corpus import Corpus, restore_corpus
+from eos.tasks.corpus.reading import AbstractTextOptions, check_text, read_text
 from eos.tasks.corpus.store import TokenArray
+from eos.tasks.corpus.tokenizer import WordTokenizer
 from eos.tasks.task import IGNORED, AbstractTask, Batch, Counts, Split, Standard
 
 
@@ -34,27 +35,17 @@ class TextTask(AbstractTask):
     """
 
     @options
-    class Options:
+    class Options(AbstractTextOptions):
         """Which text, how it becomes tokens, and how long a row is."""
 
-        source: str | None = option(
-            None, "a file, folder, glob (.gz too) or hf:DATASET; null: the sources of Python's standard library"
-        )
-        subset: str | None = option(None, "configuration of the dataset")
-        split: str = option("train", "split of the dataset; it is cut into the three parts like any text")
-        column: str = option("text", "column of the dataset that holds the text")
-        tokens: Literal["bytes", "bpe"] = option("bytes", "single bytes, or byte pairs learned on the training part")
-        vocabulary: int = option(4096, "token ids of bpe, with the 256 bytes and the end of text", low=257, high=2**20)
-        documents: bool = option(True, "the memory is emptied where a document begins; false: the text is one piece")
-        length: int = option(512, "tokens T of a row", low=1)
         evaluation_length: int | None = option(
             None, "tokens of an evaluation row, at most the whole part; null: as length", low=1
         )
         context: int = option(0, "tokens that an evaluation row repeats from the one before, not scored", low=0)
-        cache: str = option("~/.cache/eos", "folder that keeps tokens between runs")
 
     def __init__(self, options: Options) -> None:
         super().__init__(options)
+        check_text(options)
         self._length = options.length
         self._evaluated = options.evaluation_length or options.length
         if options.context >= self._evaluated:
@@ -67,26 +58,13 @@ class TextTask(AbstractTask):
         self._made: Corpus | None = None
 
     def prepare(self, folder: Path) -> None:
-        self._made = self._make(folder)
+        self._made = read_text(self.options, folder)
 
     def prepare_other(self, folder: Path) -> None:
-        self._made = self._make(folder, other=True)
+        self._made = read_text(self.options, folder, other=True)
 
     def restore(self, folder: Path) -> None:
         self._made = restore_corpus(folder)
-
-    def _make(self, folder: Path, *, other: bool = False) -> Corpus:
-        chosen: TextTask.Options = self.options
-        source = open_source(chosen.source, subset=chosen.subset, split=chosen.split, column=chosen.column)
-        return make_corpus(
-            source,
-            folder,
-            cache=Path(chosen.cache).expanduser(),
-            pairs=chosen.vocabulary if chosen.tokens == "bpe" else None,
-            documents=chosen.documents,
-            length=self._length,
-            other=other,
-        )
 
     @property
     def _corpus(self) -> Corpus:
@@ -100,19 +78,34 @@ class TextTask(AbstractTask):
 
     @property
     def standard(self) -> Standard:
-        """Chance and floor in bits a byte of the test part."""
+        """Chance and floor in bits a byte of the test part; as perplexity of its words where these are the tokens."""
         tokens = {part: self._corpus.files[part].open() for part in ("train", "test")}
         vocabulary = self.vocabulary
         seen, asked = (np.bincount(tokens[part], minlength=vocabulary).astype(np.float64) for part in ("train", "test"))
-        size = float(asked @ self._corpus.tokenizer.measures.bytes)
-        bits = -np.log2((seen + 1) / (seen.sum() + vocabulary))
+        nats = -np.log((seen + 1) / (seen.sum() + vocabulary))
+        # The first token of a part is no target.
+        asked[tokens["test"][0]] -= 1
+        knows_nothing = math.log(vocabulary) * float(asked.sum())
+        counts, trivial = self._counts(asked), float(asked @ nats)
+        metric = "perplexity_per_word" if self._words else "bits_per_byte"
         return Standard(
-            metric="bits_per_byte",
+            metric=metric,
             higher=False,
-            chance=math.log2(vocabulary) * tokens["test"].size / size,
-            floor=float(asked @ bits) / size,
+            chance=self.metrics(knows_nothing, counts)[metric],
+            floor=self.metrics(trivial, counts)[metric],
             trivial="each token by how often training holds it",
         )
+
+    def _counts(self, asked: npt.NDArray[np.float64]) -> Counts:
+        """Of targets by how often each is asked [V]; words as each begins them by itself."""
+        pieces = self._corpus.tokenizer.measures
+        words = pieces.words_after_space + (pieces.lines if self.options.lines else 0)
+        return Counts(targets=int(asked.sum()), bytes=int(asked @ pieces.bytes), words=int(asked @ words))
+
+    @property
+    def _words(self) -> bool:
+        """Whether tokens are words; the run's are, whatever the options say of another text."""
+        return isinstance(self._corpus.tokenizer, WordTokenizer)
 
     @property
     def vocabulary(self) -> int:
@@ -157,11 +150,15 @@ class TextTask(AbstractTask):
         words = np.where(
             pieces.ends_in_space[before], pieces.words_after_space[targets], pieces.words_after_word[targets]
         )
+        if self.options.lines:
+            words = words + pieces.lines[targets]
         return Counts(targets=int(targets.size), bytes=int(pieces.bytes[targets].sum()), words=int(words.sum()))
 
     def metrics(self, nats: float, counts: Counts) -> dict[str, float]:
+        # Words do not keep the spaces between them, so that the bytes of a text are not known.
+        bits = {} if self._words else {"bits_per_byte": _ratio(nats / math.log(2), counts.bytes)}
         return {
-            "bits_per_byte": _ratio(nats / math.log(2), counts.bytes),
+            **bits,
             "nats_per_token": _ratio(nats, counts.targets),
             "perplexity_per_token": _exp(_ratio(nats, counts.targets)),
             "perplexity_per_word": _exp(_ratio(nats, counts.words)),

@@ -48,6 +48,7 @@ class TrainingOptions:
     checkpoint_every: int = option(500, "steps between checkpoints", low=1)
     log_every: int = option(20, "steps between rows of metrics.csv", low=1)
 
+    keep: Literal["best", "last"] = option("best", "whose weights a run ends with: of the best validation, or the last")
     stop_at: float | None = option(
         None, "stop once a validation's main metric is at least so good; null means never: the budget decides"
     )

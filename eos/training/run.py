@@ -138,6 +138,8 @@ def _evaluate_part(
 def _prepared(folder: RunFolder, recipe: Recipe) -> tuple[TrainingModule, AbstractTask]:
     task = make_task(recipe)
     task.prepare(folder.path)
+    # What cannot make a batch is said before anything is trained.
+    task.train_batch(recipe.training.order, 0, recipe.training.rows)
     # Seeded after the data, whose making may draw numbers or, from a cache, may not.
     seed_everything(recipe.training.seed)
     model = task.model(recipe.model)
@@ -184,10 +186,12 @@ def _finish(
     stop: StopRequest,
     report: AbstractReport,
 ) -> Result:
-    """Keep the weights of the best validation, or the last ones where there was none, and evaluate them."""
+    """Keep the weights of the best validation, or the last ones where there was none or they are asked for, and
+    evaluate them.
+    """
     state = module.state
     trained_for = module.clock.seconds()
-    if state.best_step is not None and state.best_step != state.step:
+    if recipe.training.keep == "best" and state.best_step is not None and state.best_step != state.step:
         load_weights(module.model, folder.best(state.best_step))
     with replacing(folder.weights) as temporary:
         save_weights(module.model, temporary)

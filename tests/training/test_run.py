@@ -12,6 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from eos.cli.recipes import load_run_recipe
 from eos.errors import CompositionError, DataError, RunError
 from eos.models import LanguageModel
 from eos.training import bookkeeping
@@ -283,6 +284,22 @@ def test_group_is_a_run_for_each_seed(describe: Describe, tmp_path: Path) -> Non
     options = replace(describe().training, seed=5, data_seed=1)
     by_itself = train(replace(describe(), training=options), tmp_path / "alone")
     assert by_itself.metrics == alone[1].metrics
+
+
+def test_the_last_weights_are_kept_where_they_are_asked_for(describe: Describe, tmp_path: Path) -> None:
+    """At a rate that ruins the model, the best validation is not the last."""
+    ruined = ("learning_rate=1", "schedule=constant", "warmup=0", "clip=null")
+    best = train(describe(*ruined), tmp_path / "best")
+    last = train(describe(*ruined, "keep=last"), tmp_path / "last")
+    assert best.best_step == last.best_step != last.steps
+    assert best.metrics["validation"]["nats_per_token"] < last.metrics["validation"]["nats_per_token"]
+
+
+def test_rows_that_fill_no_batch_are_told_before_training(tmp_path: Path) -> None:
+    task = ["task=mqar_small", "task.train=[{length: 32, pairs: 2, rows: 8}]"]
+    with pytest.raises(DataError, match="no segment fills a batch of 9 rows"):
+        train(load_run_recipe([*task, "rows=9", "steps=2"]), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_training_ends_where_its_goal_is_reached(describe: Describe, tmp_path: Path) -> None:

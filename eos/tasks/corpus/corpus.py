@@ -1,10 +1,11 @@
 """A text made ready: read, cut into parts, turned into tokens once, and kept."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import tokenizers
@@ -12,10 +13,13 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
 from eos.errors import DataError
-from eos.tasks.corpus.parts import PARTS, Survey, between_characters, cut, survey
-from eos.tasks.corpus.source import Source
+from eos.tasks.corpus.parts import Survey, between_characters, between_words, cut, survey
+from eos.tasks.corpus.source import PARTS, Source
 from eos.tasks.corpus.store import TokenFile, TokenWriter, read_text, stored, write_text
-from eos.tasks.corpus.tokenizer import AbstractTokenizer, ByteTokenizer, PairTokenizer, from_json
+from eos.tasks.corpus.tokenizer import AbstractTokenizer, ByteTokenizer, PairTokenizer, WordTokenizer, from_json
+
+Tokens = Literal["bytes", "bpe", "words"]
+Between = Callable[[bytes, int], int]
 
 _FORMAT = 1
 _BLOCK = 1 << 18
@@ -45,7 +49,8 @@ def make_corpus(
     folder: Path,
     *,
     cache: Path,
-    pairs: int | None,
+    tokens: Tokens,
+    vocabulary: int,
     documents: bool,
     length: int,
     other: bool = False,
@@ -55,7 +60,8 @@ def make_corpus(
     Arguments:
         folder: the run's; the tokenizer is kept in it, and taken from it if it is there.
         cache: keeps tokenizers and tokens between runs.
-        pairs: size of the vocabulary of byte pairs, or None for single bytes.
+        tokens: single bytes, byte pairs or words; both are learned on the training part.
+        vocabulary: token ids of byte pairs.
         documents: whether the ends of documents mean anything; without, the text is one piece.
         length: tokens of a row; every part must hold one row and the token after it.
         other: the text need not be the run's; the folder must hold a run's tokenizer, and is only read.
@@ -75,10 +81,13 @@ def make_corpus(
     if record is not None:
         tokenizer = _load_tokenizer(folder / _TOKENIZER)
     else:
-        tokenizer = _make_tokenizer(source, found, cache=cache, pairs=pairs, documents=documents)
+        tokenizer = _make_tokenizer(
+            source, found, cache=cache, tokens=tokens, vocabulary=vocabulary, documents=documents
+        )
+    between = between_words if isinstance(tokenizer, WordTokenizer) else between_characters
 
     def fill(writers: dict[str, TokenWriter]) -> None:
-        for part, begins, data in _blocks(source, found, documents=documents, title="Making tokens"):
+        for part, begins, data in _blocks(source, found, documents=documents, between=between, title="Making tokens"):
             if begins:
                 writers[part].write(np.array([tokenizer.end_of_text], np.uint32))
             writers[part].write(tokenizer.encode(data))
@@ -86,9 +95,9 @@ def make_corpus(
     place = cache / "tokens" / _key(found.digest, tokenizer.to_json(), documents)
     files = stored(place, parts=PARTS, vocabulary=tokenizer.vocabulary, fill=fill)
     for part in PARTS:
-        if (tokens := files[part].tokens) <= length:
+        if (held := files[part].tokens) <= length:
             raise DataError(
-                f"the text is too short: the {part} part of {source.description} has {tokens} tokens, and one row of "
+                f"the text is too short: the {part} part of {source.description} has {held} tokens, and one row of "
                 f"task.length = {length} needs {length + 1}; name a longer text or a smaller length"
             )
     summary = (
@@ -115,44 +124,55 @@ def restore_corpus(folder: Path) -> Corpus:
 
 
 def _make_tokenizer(
-    source: Source, found: Survey, *, cache: Path, pairs: int | None, documents: bool
+    source: Source, found: Survey, *, cache: Path, tokens: Tokens, vocabulary: int, documents: bool
 ) -> AbstractTokenizer:
-    if pairs is None:
+    if tokens == "bytes":
         return ByteTokenizer()
-    path = cache / "tokenizers" / f"{_key(found.digest, pairs, documents, tokenizers.__version__)}.json"
+    words = tokens == "words"
+    made_from = ("words",) if words else (vocabulary, documents, tokenizers.__version__)
+    path = cache / "tokenizers" / f"{_key(found.digest, *made_from)}.json"
     if path.exists():
         return _load_tokenizer(path)
-    blocks = _blocks(source, found, documents=documents, title="Learning byte pairs")
-    tokenizer = PairTokenizer.train((data for part, _, data in blocks if part == "train"), vocabulary=pairs)
+    blocks = _blocks(
+        source,
+        found,
+        documents=documents,
+        between=between_words if words else between_characters,
+        title="Listing words" if words else "Learning byte pairs",
+    )
+    texts = (data for part, _, data in blocks if part == "train")
+    tokenizer = WordTokenizer.train(texts) if words else PairTokenizer.train(texts, vocabulary=vocabulary)
     write_text(path, tokenizer.to_json())
     return tokenizer
 
 
-def _blocks(source: Source, found: Survey, *, documents: bool, title: str) -> Iterator[tuple[str, bool, bytes]]:
+def _blocks(
+    source: Source, found: Survey, *, documents: bool, between: Between, title: str
+) -> Iterator[tuple[str, bool, bytes]]:
     """The text in handy blocks: (part, whether a document begins there, bytes), with a progress bar on a terminal."""
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
     begun: set[str] = set()
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         bar = progress.add_task(title, total=found.bytes)
-        for part, piece in cut(source, found, documents=documents):
+        for part, piece in cut(source, found, documents=documents, between=between):
             begins = documents or part not in begun
             begun.add(part)
             start = 0
             while start < len(piece):
-                end = _block_end(piece, start)
+                end = _block_end(piece, start, between)
                 yield part, begins and start == 0, piece[start:end]
                 progress.advance(bar, end - start)
                 start = end
 
 
-def _block_end(piece: bytes, start: int) -> int:
+def _block_end(piece: bytes, start: int, between: Between) -> int:
     """Where a block that begins at ``start`` ends: after its last line, if it cannot hold the whole rest."""
     limit = start + _BLOCK
     if limit >= len(piece):
         return len(piece)
-    after_line = piece.rfind(b"\n", start, limit) + 1
-    return after_line or between_characters(piece, limit)
+    end = piece.rfind(b"\n", start, limit) + 1 or between(piece, limit)
+    return end if end > start else between_characters(piece, limit)
 
 
 def _key(*parts: object) -> str:

@@ -3,14 +3,21 @@
 import glob
 import gzip
 import platform
+import re
 import sysconfig
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from eos.errors import DataError
 
+Read = Callable[[], Iterator[bytes]]
+
+PARTS = ("train", "validation", "test")
+#: What the name of a file of each part holds, between anything but letters.
+NAMES = {"train": {"train", "training"}, "validation": {"valid", "validation", "val", "dev"}, "test": {"test"}}
 DATASET_PREFIX = "hf:"
 BINARY_SHARE = 0.01
 _NOT_LIBRARY = {"site-packages", "dist-packages", "test", "tests", "idle_test"}
@@ -23,35 +30,99 @@ class Source:
     Arguments:
         description: what the source is, for messages.
         read: yields every document that isn't empty, always in the same order.
+        parts: the same of each part by itself, where the source has parts of its own.
     """
 
     description: str
-    read: Callable[[], Iterator[bytes]]
+    read: Read
+    parts: Mapping[str, Read] | None = None
+
+    def documents(self) -> Iterator[tuple[str | None, bytes]]:
+        """Every document and its part; None where the source has none of its own."""
+        for part, read in [(None, self.read)] if self.parts is None else self.parts.items():
+            for document in read():
+                yield part, document
 
 
-def open_source(source: str | None, *, subset: str | None, split: str, column: str) -> Source:
+def open_source(
+    source: str | None,
+    *,
+    subset: str | None,
+    split: str,
+    column: str,
+    given: bool = False,
+    lines: bool = False,
+    strict: bool = False,
+) -> Source:
     """The source that a recipe names.
 
     Arguments:
         source: a path, a glob, ``hf:`` and the name of a Hugging Face dataset, or None for Python's own sources.
         subset, split, column: of a dataset: its configuration, its split and the column that holds the text.
+        given: the source has a training, a validation and a test part of its own: files whose names say so, or the
+            splits of a dataset, whatever ``split`` is.
+        lines: the rows of a dataset are the lines of one document, empty ones too.
+        strict: refuse any byte of a file that is not UTF-8, not only files that hold many.
 
     Raises:
-        DataError: nothing is there, or it isn't text.
+        DataError: nothing is there, or it isn't text, or a part is missing.
     """
+    if source is not None and source.startswith(DATASET_PREFIX):
+        name = source.removeprefix(DATASET_PREFIX)
+        reads = {
+            part: _dataset(name, subset=subset, split=part, column=column, lines=lines)
+            for part in (PARTS if given else (split,))
+        }
+        description = f"the dataset {name}"
+        return _of_parts(description, reads) if given else Source(description=description, read=reads[split])
     if source is None:
+        if given:
+            raise DataError("Python's standard library has no parts of its own; name a text with task.source")
         return _standard_library()
-    if source.startswith(DATASET_PREFIX):
-        return _dataset(source.removeprefix(DATASET_PREFIX), subset=subset, split=split, column=column)
+    files = _found(source)
+    if not given:
+        return Source(description=source, read=_reading(files, strict=strict))
+    parted = _parted(source, files)
+    return _of_parts(source, {part: _reading(each, strict=strict) for part, each in parted.items()})
+
+
+def _of_parts(description: str, reads: Mapping[str, Read]) -> Source:
+    return Source(
+        description=description, read=lambda: chain.from_iterable(read() for read in reads.values()), parts=reads
+    )
+
+
+def _parted(source: str, files: list[Path]) -> dict[str, list[Path]]:
+    """The files of every part, by their names; those that name none are left out."""
+    found: dict[str, list[Path]] = {part: [] for part in PARTS}
+    for file in files:
+        words = set(re.split("[^a-z]+", file.name.lower()))
+        parts = [part for part, names in NAMES.items() if words & names]
+        if len(parts) > 1:
+            raise DataError(f"{file} names two parts, {' and '.join(parts)}; rename it, or leave it out with a glob")
+        for part in parts:
+            found[part].append(file)
+    missing = [part for part, each in found.items() if not each]
+    if missing:
+        names = ", ".join(file.name for file in files[:6]) + (", …" if len(files) > 6 else "")
+        raise DataError(
+            f"{source} has no file of the {' and '.join(missing)} part: task.parts=given takes files whose names hold "
+            f"train, valid and test, and there are {names}; add what is missing, or cut one text with task.parts=cut"
+        )
+    return found
+
+
+def _found(source: str) -> list[Path]:
+    """The files of a path or glob."""
     path = Path(source).expanduser()
     if path.is_dir():
-        return _files(source, _below(path), f"the folder {source} holds no file; name one that does")
+        return _some(_below(path), f"the folder {source} holds no file; name one that does")
     if path.exists():
-        return _files(source, [path], "")
+        return [path]
     if glob.has_magic(source):
         found = sorted(Path(name) for name in glob.glob(str(path), recursive=True))
         files = [file for file in found if file.is_file()]
-        return _files(source, files, f"no file matches {source!r}; quote the pattern, and write ** for any depth")
+        return _some(files, f"no file matches {source!r}; quote the pattern, and write ** for any depth")
     raise DataError(
         f"there is no file or folder {source!r} (looked from {Path.cwd()}); "
         f"for a Hugging Face dataset write {DATASET_PREFIX}{source}"
@@ -62,7 +133,8 @@ def _standard_library() -> Source:
     root = Path(sysconfig.get_path("stdlib"))
     files = [path for path in _below(root, "*.py") if _NOT_LIBRARY.isdisjoint(path.relative_to(root).parts)]
     description = f"the standard library of Python {platform.python_version()}"
-    return _files(description, files, f"{description} has no sources in {root}; name a text with task.source=PATH")
+    _some(files, f"{description} has no sources in {root}; name a text with task.source=PATH")
+    return Source(description=description, read=_reading(files, strict=False))
 
 
 def _below(folder: Path, pattern: str = "*") -> list[Path]:
@@ -72,17 +144,22 @@ def _below(folder: Path, pattern: str = "*") -> list[Path]:
     return sorted(seen, key=lambda path: path.relative_to(folder).as_posix())
 
 
-def _files(description: str, files: list[Path], when_none: str) -> Source:
+def _some(files: list[Path], when_none: str) -> list[Path]:
     if not files:
         raise DataError(when_none)
+    return files
 
+
+def _reading(files: list[Path], *, strict: bool) -> Read:
     def read() -> Iterator[bytes]:
         for file in files:
             if data := _read(file):
                 _check_text(str(file), data)
+                if strict:
+                    _check_characters(str(file), data)
                 yield data
 
-    return Source(description=description, read=read)
+    return read
 
 
 def _read(file: Path) -> bytes:
@@ -107,7 +184,18 @@ def _check_text(name: str, data: bytes) -> None:
         )
 
 
-def _dataset(name: str, *, subset: str | None, split: str, column: str) -> Source:
+def _check_characters(name: str, data: bytes) -> None:
+    try:
+        data.decode()
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise DataError(
+            f"{name}, line {line}: byte 0x{data[error.start]:02x} is not UTF-8, and task.tokens=words reads "
+            "characters; convert the file, from Latin-1 say with: iconv -f latin1 -t utf-8"
+        ) from error
+
+
+def _dataset(name: str, *, subset: str | None, split: str, column: str, lines: bool) -> Read:
     try:
         import datasets
     except ImportError as error:
@@ -126,13 +214,18 @@ def _dataset(name: str, *, subset: str | None, split: str, column: str) -> Sourc
             f"the dataset {name!r} has no column {column!r}; name one with task.column: {', '.join(rows.column_names)}"
         )
 
-    def read() -> Iterator[bytes]:
+    def texts() -> Iterator[str]:
         for index, row in enumerate(rows.select_columns(column)):
             if not isinstance(text := row[column], str):
                 raise DataError(
                     f"row {index} of the dataset {name!r} holds {type(text).__name__} in column {column!r}, not text"
                 )
-            if text:
-                yield text.encode()
+            yield text
 
-    return Source(description=f"the dataset {name}", read=read)
+    def read() -> Iterator[bytes]:
+        if not lines:
+            yield from (text.encode() for text in texts() if text)
+        elif document := "".join(text if text.endswith("\n") else f"{text}\n" for text in texts()):
+            yield document.encode()
+
+    return read

@@ -1,8 +1,9 @@
-"""How text becomes tokens and back, without loss: single bytes, or byte-level byte-pair encoding."""
+"""How text becomes tokens and back: single bytes or byte-level byte pairs, without loss; or words."""
 
 import json
 import re
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,13 +12,15 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import tokenizers
-from tokenizers import decoders, models, pre_tokenizers, trainers
+from tokenizers import decoders, models, normalizers, pre_tokenizers, trainers
 
 from eos.errors import DataError
 
 Ids = npt.NDArray[np.uint32]
 #: How other libraries write the end-of-text token.
 END_OF_TEXT = "<|end_of_text|>"
+#: What a word that training does not hold is read as; WikiText has it in its text.
+UNKNOWN = "<unk>"
 _LONE_BYTE = re.compile("([\udc80-\udcff])")
 
 
@@ -29,12 +32,14 @@ class Measures:
         bytes: how many.
         words_after_space: words that begin in it when whitespace or nothing comes before it.
         words_after_word: the same when a word comes before it.
+        lines: line ends in it.
         ends_in_space: whether a word may begin right after it.
     """
 
     bytes: npt.NDArray[np.int64]
     words_after_space: npt.NDArray[np.int64]
     words_after_word: npt.NDArray[np.int64]
+    lines: npt.NDArray[np.int64]
     ends_in_space: npt.NDArray[np.bool_]
 
 
@@ -59,12 +64,13 @@ class AbstractTokenizer(ABC):
             bytes=np.array([len(piece) for piece in self.pieces]),
             words_after_space=words,
             words_after_word=words - continues,
+            lines=np.array([piece.count(b"\n") for piece in self.pieces]),
             ends_in_space=np.array([not piece or piece[-1:].isspace() for piece in self.pieces]),
         )
 
     @abstractmethod
     def encode(self, data: bytes) -> Ids:
-        """The tokens of any bytes, so that their pieces joined are those bytes again."""
+        """The tokens of any bytes, so that their pieces joined are those bytes again (of words: the same words)."""
 
     @abstractmethod
     def to_json(self) -> str:
@@ -72,7 +78,7 @@ class AbstractTokenizer(ABC):
 
     @abstractmethod
     def pairs(self) -> tokenizers.Tokenizer:
-        """A byte-level tokenizer of the tokenizers library with the same ids, but for the end-of-text token."""
+        """A tokenizer of the tokenizers library with the same ids, but for the end-of-text token."""
 
     def shared(self) -> tokenizers.Tokenizer:
         """The same for libraries that read tokenizers' files, with :data:`END_OF_TEXT` as a special token."""
@@ -146,11 +152,62 @@ class PairTokenizer(AbstractTokenizer):
         return tokenizers.Tokenizer.from_str(self.to_json())
 
 
+class WordTokenizer(AbstractTokenizer):
+    """Words of a list, split at white space; the end of a line is the token that WikiText's counts call <eos>.
+
+    That is the last id, which also leads a text, so no two documents are told apart. Spaces are not kept.
+
+    Arguments:
+        words: what the ids stand for; :data:`UNKNOWN`, which stands for all others, is among them.
+    """
+
+    def __init__(self, words: list[str]) -> None:
+        super().__init__([f" {word}".encode() for word in words])
+        self.pieces[-1] = b" \n"
+        self._words = words
+        self._ids = {word: index for index, word in enumerate(words)}
+
+    @classmethod
+    def train(cls, texts: Iterable[bytes]) -> "WordTokenizer":
+        """All words of the texts, the most frequent first, and :data:`UNKNOWN`."""
+        counts: Counter[str] = Counter({UNKNOWN: 0})
+        for text in texts:
+            counts.update(text.decode().split())
+        return cls(sorted(counts, key=lambda word: (-counts[word], word)))
+
+    def encode(self, data: bytes) -> Ids:
+        unknown, ids = self._ids[UNKNOWN], []
+        for number, line in enumerate(data.decode("utf-8", "replace").split("\n")):
+            if number:
+                ids.append(self.end_of_text)
+            ids.extend([self._ids.get(word, unknown) for word in line.split()])
+        return np.array(ids, np.uint32)
+
+    def to_json(self) -> str:
+        return json.dumps({"model": {"type": "words", "words": self._words}})
+
+    def pairs(self) -> tokenizers.Tokenizer:
+        vocabulary = {**self._ids, END_OF_TEXT: self.end_of_text}
+        model = tokenizers.Tokenizer(models.WordLevel(vocab=vocabulary, unk_token=UNKNOWN))
+        model.normalizer = normalizers.Replace("\n", f" {END_OF_TEXT} ")
+        model.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+        return model
+
+    def shared(self) -> tokenizers.Tokenizer:
+        """The same for libraries that read tokenizers' files: the end of a line is :data:`END_OF_TEXT` there."""
+        tokenizer = self.pairs()
+        tokenizer.add_special_tokens([END_OF_TEXT])
+        return tokenizer
+
+
 def from_json(text: str, origin: Path) -> AbstractTokenizer:
     """The tokenizer that :meth:`AbstractTokenizer.to_json` wrote; ``origin`` is the file, for the message."""
     try:
-        if json.loads(text)["model"]["type"] == "bytes":
+        model = json.loads(text)["model"]
+        if model["type"] == "bytes":
             return ByteTokenizer()
+        if model["type"] == "words":
+            return WordTokenizer(model["words"])
         return PairTokenizer(tokenizers.Tokenizer.from_str(text))
     # The library raises bare exceptions.
     except Exception as error:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from eos.config import ModelRecipe
 from eos.errors import DataError
 from eos.models import Classifier
+from eos.tasks.epochs import Epochs
 from eos.tasks.grading import accuracies, answers, tally
 from eos.tasks.kept import check_kept, keep
 from eos.tasks.task import AbstractTask, Batch, Counts, Split, Standard
@@ -92,20 +93,11 @@ class AbstractLabelledTask(AbstractTask):
         return f"{self.classes} classes; {train:,} rows to train on, {validation:,} to validate, {test:,} to test"
 
     def train_batch(self, seed: int, step: int, rows: int) -> Batch:
-        size = len(self.labels("train"))
-        places = np.arange(step * rows, (step + 1) * rows)
-        orders = {epoch: self._order(seed, int(epoch), size) for epoch in np.unique(places // size)}
-        chosen = np.array([orders[epoch][place] for epoch, place in zip(places // size, places % size, strict=True)])
-        return self.batch("train", chosen)
+        if self._epochs is None:
+            self._epochs = Epochs(len(self.labels("train")))
+        return self.batch("train", self._epochs.rows(seed, step, rows))
 
-    def _order(self, seed: int, epoch: int, size: int) -> NDArray[np.int64]:
-        """The order of an epoch; the last one made is kept, for the next batch wants it again."""
-        if self._kept is None or self._kept[0] != (seed, epoch):
-            generator = np.random.Generator(np.random.Philox(key=np.array([seed, epoch], np.uint64)))
-            self._kept = ((seed, epoch), generator.permutation(size))
-        return self._kept[1]
-
-    _kept: tuple[tuple[int, int], NDArray[np.int64]] | None = None
+    _epochs: Epochs | None = None
 
     def evaluation_batches(self, split: Split, rows: int) -> Iterator[Batch]:
         size = len(self.labels(split))

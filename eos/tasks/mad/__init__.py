@@ -1,0 +1,1 @@
+"""The six tasks of MAD (arXiv:2403.17844): what they share."""
