@@ -47,6 +47,8 @@ def show_run(path: Path, result: Result) -> int:
     ]
     if result.names.get("task") == "text":
         rows.append(("", f'eos generate {where} "…"'))
+    if result.names.get("task") == "translation":
+        rows.append(("", f'eos translate {where} "…"'))
     rows.append(("", f"eos eval {where} task.KEY=…"))
     print_columns((name, Text(value)) for name, value in rows)
     return 0

@@ -24,7 +24,7 @@ class AutoEncoder(nn.Module):
     Raises:
         RecipeError: a width or vocabulary that is not allowed.
 
-    Source: arXiv:2403.17844, appendix B; mad/model/auto_encoder.py
+    Source: arXiv:2403.17844; mad/model/auto_encoder.py
     """
 
     def __init__(self, recipe: ModelRecipe, vocabulary: int) -> None:

@@ -86,7 +86,6 @@ def _search(
             done = done.gather(1, parents)
         written = torch.cat([written, last[..., None]], 2)
         done = done | (last == end) | (written.shape[2] >= limits)[:, None]
-        last = last.masked_fill(done, end)
     return written, scores
 
 

@@ -4,7 +4,7 @@ Equation: x_1 … x_{L−1} uniform, then the id V − 1; the answer at t is x_t
 Metric: macro_accuracy, the share right of each id that is asked for, on average over ids; accuracy, of a row's answers
 Chance: 1/V, one of all ids
 Floor: 2/V, the last id, which is always the same, and one of the others everywhere else
-Source: arXiv:2403.17844, section 3.1 and appendix B; its public generator, mad/data/instances.py
+Source: arXiv:2403.17844; its public generator, mad/data/instances.py
 """
 
 from pathlib import Path

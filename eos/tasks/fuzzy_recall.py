@@ -4,7 +4,7 @@ Equation: k_1 v_1 … k_P v_P with k, v ordered tuples of distinct ids, 1 to 3 e
 Metric: macro_accuracy, the share right of each id that is asked for, on average over ids; accuracy, of a row's answers
 Chance: A/V², the A ids of values one time in V, and the other ids count as classes
 Floor: 1/A, always the same id of a value
-Source: arXiv:2403.17844, section 3.1; its public generator, mad/data/instances.py
+Source: arXiv:2403.17844; its public generator, mad/data/instances.py
 """
 
 import math

@@ -4,7 +4,7 @@ Equation: k_1 ? k_2 ? …, k uniform; at each ? the answer is m(k), m a bijectio
 Metric: macro_accuracy, the share right of each id that is asked for, on average over ids; accuracy, of a row's answers
 Chance: K/V², the K values one time in V, and the ids that are no values count as classes
 Floor: 1/K, always the same value
-Source: arXiv:2403.17844, section 3.1; its public generator, mad/data/instances.py
+Source: arXiv:2403.17844; its public generator, mad/data/instances.py
 """
 
 import numpy as np

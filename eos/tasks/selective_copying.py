@@ -5,7 +5,7 @@ Equation: n data x, uniform, and L − 2n − 1 blanks, each before a datum draw
 Metric: macro_accuracy, the share right of each id that is asked for, on average over ids; accuracy, of a row's answers
 Chance: A/V², the A data one time in V, and the two other ids count as classes
 Floor: 1/A, always the same datum
-Source: arXiv:2403.17844, section 3.1; its public generator, mad/data/instances.py
+Source: arXiv:2403.17844; its public generator, mad/data/instances.py
 """
 
 import numpy as np

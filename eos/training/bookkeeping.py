@@ -128,6 +128,11 @@ class Bookkeeping(Callback):
         if goal is None:
             return False
         standard = self._task.standard
+        if standard.metric not in metrics:
+            raise RunError(
+                f"training.stop_at waits for {standard.metric}, which validations do not tell ({', '.join(metrics)}); "
+                "set it to null, and use patience"
+            )
         value = metrics[standard.metric]
         return value >= goal if standard.higher else value <= goal
 

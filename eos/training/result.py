@@ -25,8 +25,8 @@ class Result:
         targets: how many targets each part was evaluated on.
         standard: the metric that counts, whether more of it is better, and what chance and a trivial method reach.
         steps, tokens: how far training came.
-        best_step: step of the best validation, whose weights were kept unless the last were asked for; None where training
-            validated nothing.
+        best_step: step of the best validation, whose weights were kept unless the last were asked for; None where
+            training validated nothing.
         parameters: trained numbers of the model.
         training_flops_per_token, decoding_flops_per_token: floating-point operations, at the task's length; the latter
             and what decoding keeps are None for a model that sees what comes later.

@@ -26,7 +26,7 @@ class AbstractMadTask(AbstractGeneratedTask[Length]):
 
     An epoch has few rows, so they are drawn once, and shuffled anew every time they come again.
 
-    Source: arXiv:2403.17844, section 3 and appendix B; sizes and rows of its public generator, mad/data/instances.py.
+    Source: arXiv:2403.17844; sizes and rows of its public generator, mad/data/instances.py.
     """
 
     @property

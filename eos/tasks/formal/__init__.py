@@ -1,0 +1,1 @@
+"""Formal languages and automata: what tasks that follow a state share."""

@@ -1,0 +1,1 @@
+"""Parallel text: sentences of two languages, read in pairs, turned into tokens, and written by a model."""
