@@ -33,7 +33,8 @@ def command(run: Path, overrides: tuple[str, ...]) -> None:
     from rich.console import Console
     from rich.text import Text
 
-    from eos.cli.output import print_columns
+    from eos.cli.heat import heat
+    from eos.cli.output import console, print_columns, print_line
     from eos.cli.result import number
     from eos.tasks.task import Split
     from eos.training.evaluation import evaluate
@@ -56,6 +57,9 @@ def command(run: Path, overrides: tuple[str, ...]) -> None:
         )
     rows = [(f"{part} {name.replace('_', ' ')}", number(value)) for name, value in found.metrics.items()]
     print_columns((name, Text(value)) for name, value in [*rows, ("targets", f"{found.counts.targets:,}")])
+    if (table := heat(found.metrics)) is not None:
+        print_line()
+        console().print(table)
 
 
 def split(overrides: tuple[str, ...]) -> tuple[str, list[str]]:

@@ -1,0 +1,41 @@
+"""A map of metrics that stand for two numbers each, such as a length and a depth: colours on a terminal."""
+
+import re
+from collections.abc import Mapping
+
+from rich.style import Style
+from rich.table import Table
+from rich.text import Text
+
+_PLACE = re.compile(r"(?P<metric>[a-z_]*?accuracy)_(?P<row>\d+)(?P<between>x|_[a-z]+_)(?P<column>\d+)")
+
+
+def heat(metrics: Mapping[str, float]) -> Table | None:
+    """Rows and columns of the metrics named ``accuracy_ROWxCOLUMN`` or ``accuracy_ROW_word_COLUMN``; None without any.
+
+    Values are in 0 … 1; what was not measured is left empty.
+    """
+    cells: dict[tuple[int, int], float] = {}
+    word = ""
+    for name, value in metrics.items():
+        if (place := _PLACE.fullmatch(name)) is not None:
+            cells[int(place["row"]), int(place["column"])] = value
+            word = place["between"].strip("_")
+    if not cells:
+        return None
+    columns = sorted({column for _, column in cells})
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("length" if word == "x" else f"length \\ {word}", style="bold", justify="right")
+    for column in columns:
+        table.add_column(str(column), justify="right")
+    for row in sorted({row for row, _ in cells}):
+        values = [cells.get((row, column)) for column in columns]
+        table.add_row(str(row), *(Text() if value is None else _shaded(value) for value in values))
+    return table
+
+
+def _shaded(value: float) -> Text:
+    """The value on a ground from red over yellow to green."""
+    share = min(max(value, 0.0), 1.0)
+    red, green = round(200 * min(1.0, 2 - 2 * share)), round(170 * min(1.0, 2 * share))
+    return Text(f"{value:.3f}", style=Style(color="white", bgcolor=f"rgb({red},{green},60)", bold=True))

@@ -1,0 +1,1 @@
+"""What tasks on pictures share: where pictures come from, their patches, and sheets of them."""
