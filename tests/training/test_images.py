@@ -28,6 +28,7 @@ def _few_threads(one_thread: None) -> None:
     """Tensors are tiny."""
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("model", ["gla", "hybrid", "llama"])
 @pytest.mark.parametrize("name", TASKS)
 def test_it_trains_and_is_graded(name: str, model: str, tmp_path: Path) -> None:
