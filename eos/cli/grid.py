@@ -158,14 +158,17 @@ def plan(request: Request) -> "Grid":
     if (name := request.own.get("suite")) is not None:
         path = registry.recipe("suite", name)
         suite = check(Suite, read_recipe(path), source=str(path))
-        given = {text.partition("=")[0] for text in overrides} | axes.keys()
-        overrides = [text for text in suite.overrides if text.partition("=")[0] not in given] + overrides
-        axes |= {key: values for key, values in written(suite.vary).items() if key not in given}
+        given = {_last(text) for text in (*overrides, *axes)}
+        axes |= {key: values for key, values in written(suite.vary).items() if _last(key) not in given}
         models = [text.partition("=")[2] for text in overrides if text.startswith("model=")]
         if models and "model" not in axes:
             overrides = [text for text in overrides if not text.startswith("model=")]
             axes = {"model": models} | axes
-        chosen = {"settings": suite.settings, "select": suite.select}
+        # A recipe can be chosen once.
+        taken = {text.partition("=")[0] for text in overrides} | axes.keys()
+        kept = [text for text in suite.overrides if text.partition("=")[0] not in taken]
+        chosen = {"settings": suite.settings, "select": suite.select, "own": overrides}
+        overrides = kept
     if not axes:
         raise RecipeError("nothing varies: give a key several values, as in model=gla,llama or learning_rate=1e-3,1e-2")
     by = request.own.get("by", "model" if "model" in axes else next(iter(axes)))
@@ -180,6 +183,11 @@ def plan(request: Request) -> "Grid":
         if reason := refuse(recipe.model, causal=make_task(recipe).causal):
             raise CompositionError(f"{cell.name}: {reason}")
     return grid
+
+
+def _last(text: str) -> str:
+    """The last word of a key, which is how it may be written: training.learning_rate=… as learning_rate."""
+    return text.partition("=")[0].rpartition(".")[2]
 
 
 def show(grid: "Grid", found: "list[Score]", path: Path) -> None:

@@ -7,11 +7,11 @@ from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
-_PLACE = re.compile(r"(?P<metric>[a-z_]*?accuracy)_(?P<row>\d+)(?P<between>x|_[a-z]+_)(?P<column>\d+)")
+_PLACE = re.compile(r"(?P<metric>[a-z_]*?accuracy)_(?P<row>\d+)(?P<between>x|_depth_)(?P<column>\d+)")
 
 
 def heat(metrics: Mapping[str, float]) -> Table | None:
-    """Rows and columns of the metrics named ``accuracy_ROWxCOLUMN`` or ``accuracy_ROW_word_COLUMN``; None without any.
+    """Rows and columns of metrics named ``accuracy_LENGTHxPAIRS`` or ``accuracy_LENGTH_depth_DEPTH``; None without any.
 
     Values are in 0 … 1; what was not measured is left empty.
     """
@@ -20,12 +20,12 @@ def heat(metrics: Mapping[str, float]) -> Table | None:
     for name, value in metrics.items():
         if (place := _PLACE.fullmatch(name)) is not None:
             cells[int(place["row"]), int(place["column"])] = value
-            word = place["between"].strip("_")
+            word = "pairs" if place["between"] == "x" else "depth"
     if not cells:
         return None
     columns = sorted({column for _, column in cells})
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
-    table.add_column("length" if word == "x" else f"length \\ {word}", style="bold", justify="right")
+    table.add_column(f"length \\ {word}", style="bold", justify="right")
     for column in columns:
         table.add_column(str(column), justify="right")
     for row in sorted({row for row, _ in cells}):

@@ -35,11 +35,19 @@ def command(run: Path, lengths: str, overrides: tuple[str, ...]) -> None:
 
     from eos.cli.output import print_line
     from eos.cli.result import number
+    from eos.config import option_fields
     from eos.tasks.task import Split
     from eos.training.evaluation import evaluate
+    from eos.training.folder import RunFolder
     from eos.training.report import report_on
+    from eos.training.run import recipe_of
     from eos.training.trained import load_for_evaluation
 
+    if "evaluation_length" not in option_fields(recipe_of(RunFolder(run)).task.options.__class__):
+        raise RecipeError(
+            f"eos lengths takes a run of task=text, whose rows may have any length; ask {run} for other lengths with "
+            "eos eval RUN task.KEY=…"
+        )
     names: list[str] = []
     events: SummaryWriter | None = None
     with report_on(Console(stderr=True), steps=None) as report:

@@ -22,6 +22,7 @@ from eos.models import Encoder, LanguageModel
 from eos.models.attention import SoftmaxAttention
 from eos.models.block import Block
 from eos.models.channel_mixer import FeedForward
+from eos.models.cross_attention import CrossAttention
 from eos.record import Convolution, Recurrence, parts
 
 FLOAT = 4
@@ -139,6 +140,9 @@ def cost_of(
     linear = [module for module in model.modules() if isinstance(module, nn.Linear)]
     ends = sum(module.in_features + module.out_features for module in linear)
     between = Work(flops=2 * met, bytes=FLOAT * (ends + _pointwise(model, recipe.width)))
+    for block in blocks.values():
+        if block.cross is not None:
+            times.append((_cross_cost(block.cross, length=length), 1))
     forward = sum((mixer.forward * n for mixer, n in times), between)
     return ModelCost(
         length=length,
@@ -275,6 +279,24 @@ def _convolution_cost(
         step=step + Work(flops=0, bytes=memory),
         memory=memory,
         growth=growth,
+    )
+
+
+def _cross_cost(cross: CrossAttention, *, length: int) -> MixerCost:
+    """Reading an encoded sequence of ``length`` tokens; the projections are counted with all others."""
+    width, heads = cross.query.in_features, cross.options.heads
+    if cross.options.kind == "softmax":
+        held, flops = 2 * length * width, 4.0 * length * width
+    else:
+        held, flops = width * width // heads + width, 2.0 * (width * width // heads + width)
+    return MixerCost(
+        layers=(),
+        record=None,
+        plan=None,
+        forward=Work(flops=flops, bytes=FLOAT * 4.0 * width),
+        step=Work(flops=flops, bytes=FLOAT * held),
+        memory=FLOAT * held,
+        growth=0,
     )
 
 

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from eos.config import ModelRecipe
+from eos.config import ConvolutionMixer, EOSMixer, ModelRecipe
 from eos.errors import RecipeError
 from eos.layer.direction import along_axes
 from eos.layer.norm import make_norm
@@ -103,6 +103,18 @@ class Encoder(nn.Module):
             return encoded.mean(1)
         counted = (steps < lengths[:, None])[..., None]
         return (encoded * counted).sum(1) / lengths[:, None]
+
+
+def refuse_padding(recipe: ModelRecipe) -> str | None:
+    """Why an encoder of this recipe cannot leave padding out, or None; where no mixer sees what comes later, it can."""
+    if all(mixer.direction == "forward" for mixer in recipe.mixers.values()):
+        return None
+    for name, mixer in recipe.mixers.items():
+        if isinstance(mixer, ConvolutionMixer):
+            return f"mixers.{name}: a long convolution cannot leave out the padding at a row's end"
+        if isinstance(mixer, EOSMixer) and mixer.direction == "all":
+            return f"mixers.{name}: with direction=all every token reads one memory, padding included"
+    return None
 
 
 def check_head(classes: int, pool: str) -> None:

@@ -54,16 +54,6 @@ def _turned(mixer: Mixer, direction: Direction) -> Mixer:
     return replace(mixer, direction=seen)
 
 
-def refuse_padding(recipe: ModelRecipe) -> str | None:
-    """Why an encoder of this recipe cannot leave padding out, or None."""
-    for name, mixer in recipe.mixers.items():
-        if isinstance(mixer, ConvolutionMixer):
-            return f"mixers.{name}: a long convolution cannot leave out the padding of a source"
-        if isinstance(mixer, EOSMixer) and mixer.direction == "all":
-            return f"mixers.{name}: with direction=all every token reads one memory, padding included"
-    return None
-
-
 class EncoderDecoder(nn.Module):
     """An encoder of source tokens and a decoder of target tokens, each a recipe of its own, of one width.
 
@@ -111,7 +101,7 @@ class EncoderDecoder(nn.Module):
         reset = None
         if seen is not None and bool(seen.all()):
             seen = None  # nothing is padding, so that what cannot tell documents apart need not
-        if seen is not None:
+        if seen is not None and self.encoder.sees_later:
             reset = ~seen & F.pad(seen[:, :-1], (1, 0), value=True)
         encoded = self.encoder(self.source(source), reset=reset)
         return tuple(cast(CrossAttention, cast(Block, block).cross).read(encoded, seen=seen) for block in self.blocks)

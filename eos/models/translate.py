@@ -24,9 +24,9 @@ def translate(
 ) -> list[list[int]]:
     """The tokens that a model writes for each source, without the end; the model's mode is as before afterwards.
 
-    Beam search looks for the y of the largest Σ_t log p(y_t | y_<t, x) / |y|^penalty, the end counted in |y|: at
-    every step it keeps the ``beams`` likeliest beginnings, finished ones among them. With one beam the likeliest token
-    is taken each time.
+    Beam search looks for the y of the largest Σ_t log p(y_t | y_<t, x) / |y|^penalty, where |y| counts the end, if it
+    was reached: at every step it keeps the ``beams`` likeliest beginnings, finished ones among them. With one beam the
+    likeliest token is taken each time.
 
     Arguments:
         source: tokens of each row.
@@ -52,7 +52,8 @@ def translate(
     finally:
         model.train(training)
     sizes = (written != end).sum(-1)
-    best = (scores / (sizes + 1.0) ** penalty).argmax(1)
+    ended = sizes < limits[:, None]
+    best = (scores / (sizes + ended).float() ** penalty).argmax(1)
     rows = torch.arange(len(best), device=best.device)
     chosen, lengths = written[rows, best].tolist(), sizes[rows, best].tolist()
     return [row[:length] for row, length in zip(chosen, lengths, strict=True)]

@@ -11,13 +11,14 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import nn
 
-from eos.config import option, options
+from eos.config import ModelRecipe, option, options
 from eos.errors import DataError
 from eos.tasks.cache import Advance
 from eos.tasks.labelled.task import AbstractLabelledTask, Part
 from eos.tasks.lra.labelled_text import Columns, LabelledText, open_labelled
-from eos.tasks.lra.rows import Padded, Ragged, Rows, RowWriter, batch_of, cached_rows, cut_apart
+from eos.tasks.lra.rows import Padded, Ragged, Rows, RowWriter, batch_of, cached_rows, check_padded, cut_apart
 from eos.tasks.task import Batch, Standard
 
 
@@ -98,6 +99,10 @@ class ByteClassificationTask(AbstractLabelledTask):
 
     def batch(self, part: Part, chosen: NDArray[np.int64]) -> Batch:
         return batch_of(self._rows(part).some(chosen), padded=self.options.padded, longest=self.length, add=1)
+
+    def model(self, recipe: ModelRecipe) -> nn.Module:
+        check_padded(recipe, self.options.padded)
+        return super().model(recipe)
 
     @property
     def classes(self) -> int:

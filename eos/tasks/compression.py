@@ -23,6 +23,8 @@ from eos.tasks.task import Standard
 class CompressionTask(AbstractMadTask):
     """Its model is an auto-encoder: the blocks of the recipe, and a decoder that sees the last position alone."""
 
+    kind = AutoEncoder
+
     @options
     class Options(MadOptions):
         """The rows."""

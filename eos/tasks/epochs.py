@@ -27,6 +27,8 @@ class Epochs:
 
     def _order(self, seed: int, epoch: int) -> NDArray[np.int64]:
         if self._kept is None or self._kept[0] != (seed, epoch):
-            generator = np.random.Generator(np.random.Philox(key=np.array([seed, epoch], np.uint64)))
+            # Rows may be drawn by keys of small numbers.
+            key = np.array([seed, (1 << 62) + epoch], np.uint64)
+            generator = np.random.Generator(np.random.Philox(key=key))
             self._kept = ((seed, epoch), generator.permutation(self._size))
         return self._kept[1]

@@ -7,9 +7,9 @@ Floor: how often training holds each value at the same place, smoothed by how of
 Source: arXiv:1601.06759
 """
 
-import json
 import math
 from collections.abc import Iterator
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from eos.config import option, options
 from eos.errors import DataError, RecipeError
-from eos.tasks.kept import KEPT, check_kept, keep
+from eos.tasks.kept import Kept, check_kept, keep, read_kept
 from eos.tasks.pictures.rows import Pictures
 from eos.tasks.pictures.source import AbstractPictureOptions, open_pictures
 from eos.tasks.pictures.task import AbstractPictureTask
@@ -47,10 +47,13 @@ class ImageGenerationTask(AbstractPictureTask):
         self._kept: dict[str, int] | None = None
 
     def prepare(self, folder: Path) -> None:
-        keep(folder, **self._load())
+        numbers, digest = self._load(), sha256()
+        for part in _VERBS:
+            digest.update(self._images(part).tobytes())
+        keep(folder, Kept(model={"kind": self.kind.__name__, **numbers}, digest=digest.hexdigest()))
 
     def prepare_other(self, folder: Path) -> None:
-        check_kept(folder, **self._load())
+        check_kept(folder, {"kind": self.kind.__name__, **self._load()})
 
     def _load(self) -> dict[str, int]:
         """Read the images, unless that was done."""
@@ -63,11 +66,10 @@ class ImageGenerationTask(AbstractPictureTask):
         return self._kept
 
     def restore(self, folder: Path) -> None:
-        try:
-            known = json.loads((folder / KEPT).read_text(encoding="utf-8"))
-            self._kept = {name: int(known[name]) for name in _KEPT}
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise DataError(f"{folder} holds no run on images: {KEPT} cannot be read ({error})") from error
+        known = read_kept(folder).model
+        if not known.keys() >= set(_KEPT):
+            raise DataError(f"{folder} holds no run on images: its model was built for {', '.join(known)}")
+        self._kept = {name: int(known[name]) for name in _KEPT}
 
     @property
     def _numbers(self) -> dict[str, int]:

@@ -7,9 +7,9 @@ Floor: the class whose mean training image is nearest
 Source: arXiv:2010.11929, section 3.1 (patches); arXiv:2011.04006, section 2.2.4 (pixels in sequence)
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -76,6 +76,12 @@ class ImagesTask(AbstractLabelledTask):
         images = whole(batch.inputs.numpy(), patch, height=height, width=width)
         images = moved(images, offsets, fill=black, height=height, width=width)
         return replace(batch, inputs=torch.from_numpy(patches(images, patch)))
+
+    def told(self) -> Mapping[str, Any]:
+        return self._ready[1].told()
+
+    def take(self, told: Mapping[str, Any]) -> None:
+        self._loaded = self._ready[0], Scale.of(told)
 
     @property
     def classes(self) -> int:

@@ -3,7 +3,7 @@
 Equation: k_1 v_1 … k_P v_P, P = L/2, k uniform, v of a key fixed in a row; v_j is asked where k_j = k_i for an i < j
 Metric: macro_accuracy, the share right of each id that is asked for, on average over ids; accuracy, of a row's answers
 Chance: A/V², the A values one time in V, and the ids that are no values count as classes
-Floor: 1/K + (1 − 1/K)/A, the value of one of the K keys: the right key, or another of the same value
+Floor: 1/K + (1 − 1/K)/A, the value of one of all K keys, shown or not: the right key, or another of the same value
 Source: arXiv:2403.17844; its public generator, mad/data/instances.py
 """
 

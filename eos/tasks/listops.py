@@ -14,14 +14,15 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import nn
 
-from eos.config import option, options
+from eos.config import ModelRecipe, option, options
 from eos.errors import DataError, RecipeError
 from eos.tasks.cache import Advance
 from eos.tasks.labelled.task import AbstractLabelledTask, Part
 from eos.tasks.lra.expressions import VOCABULARY, Grammar, draw, evaluate, faults, read
 from eos.tasks.lra.files import Stamp, lines_of, stamp
-from eos.tasks.lra.rows import Padded, Rows, RowWriter, batch_of, cached_rows
+from eos.tasks.lra.rows import Padded, Rows, RowWriter, batch_of, cached_rows, check_padded
 from eos.tasks.task import Batch, Standard
 
 
@@ -117,6 +118,10 @@ class ListopsTask(AbstractLabelledTask):
     def batch(self, part: Part, chosen: NDArray[np.int64]) -> Batch:
         rows = self._rows(part).some(chosen)
         return batch_of(rows, padded=self.options.padded, longest=self.length)
+
+    def model(self, recipe: ModelRecipe) -> nn.Module:
+        check_padded(recipe, self.options.padded)
+        return super().model(recipe)
 
     @property
     def classes(self) -> int:

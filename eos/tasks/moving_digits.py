@@ -7,9 +7,9 @@ Floor: the class whose mean training video is nearest
 Source: arXiv:1502.04681 (moving MNIST), whose direction is asked here
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import product
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -105,6 +105,12 @@ class MovingDigitsTask(AbstractLabelledTask):
         black = np.zeros(channels, np.uint8)
         video = moved(images, places.reshape(-1, 2), fill=black, height=side, width=side)
         return video.reshape(len(chosen), frames, side, side, channels)
+
+    def told(self) -> Mapping[str, Any]:
+        return self._ready[1].told()
+
+    def take(self, told: Mapping[str, Any]) -> None:
+        self._loaded = self._ready[0], Scale.of(told)
 
     @property
     def classes(self) -> int:

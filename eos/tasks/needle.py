@@ -3,7 +3,7 @@
 Equation: filler of T tokens with k v at place ⌊d (T − 3) / 100 + 1/2⌋, d the depth in percent, and k at the end; asks v
 Metric: accuracy, the share of rows whose value is right; one for every length and depth
 Chance: 1/V, one of all ids
-Floor: one of the values in the row; with a single needle 1 / values, one of all values
+Floor: 1/n + (1 − 1/n)/values, one of the n values in the row
 Source: arXiv:2404.06654 (single and multi-key needles); the map of depth and length is G. Kamradt's, 2023
 """
 
@@ -92,8 +92,9 @@ class NeedleTask(AbstractGeneratedTask[Cell]):
         return Standard(
             metric="accuracy",
             chance=1 / self.vocabulary,
-            floor=1 / (others + 1) if others else 1 / self.options.values,
-            trivial="one of the values in the row" if others else "one of all values",
+            # values may be alike, so that another one is right one time in so many
+            floor=1 / (others + 1) + others / (others + 1) / self.options.values,
+            trivial="one of the values in the row",
         )
 
     def draw(self, generator: np.random.Generator, segment: Cell, rows: int, *, part: Part) -> Rows:

@@ -68,6 +68,7 @@ class PathfinderTask(AbstractLabelledTask):
             "code": _CODE,
             "size": chosen.size,
             "lists": [each.identity for each in lists],
+            "pictures": [_stamped(pictures) for pictures in sorted((folder / "imgs").glob("*"))],
         }
 
         def make(advance: Advance) -> Arrays:
@@ -176,3 +177,8 @@ def _picture(where: str, path: Path, size: int) -> NDArray[np.uint8] | None:
         if isinstance(error, DataError):
             raise
         raise DataError(f"{where}: cannot read {path}: {error}") from error
+
+
+def _stamped(pictures: Path) -> list[str | int]:
+    """What tells a folder of pictures from what it was: how many there are, and when one was put there or taken."""
+    return [pictures.name, sum(1 for _ in pictures.iterdir()), pictures.stat().st_mtime_ns]

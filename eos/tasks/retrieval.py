@@ -22,7 +22,7 @@ from eos.tasks.cache import Advance
 from eos.tasks.labelled.task import AbstractLabelledTask, Part
 from eos.tasks.lra.files import Stamp, lines_of, stamp
 from eos.tasks.lra.labelled_text import label_of
-from eos.tasks.lra.rows import Padded, Rows, RowWriter, batch_of, cached_rows
+from eos.tasks.lra.rows import Padded, Rows, RowWriter, batch_of, cached_rows, check_padded
 from eos.tasks.task import Batch
 
 
@@ -31,6 +31,8 @@ class RetrievalTask(AbstractLabelledTask):
 
     A row of the files is label, two names and two texts with tabs between; quotes are bytes like others.
     """
+
+    kind = PairClassifier
 
     @options
     class Options:
@@ -77,6 +79,7 @@ class RetrievalTask(AbstractLabelledTask):
         self._parts = cached_rows(chosen.cache, identity, make, what=f"reading {folder} (bytes)", of=size)
 
     def model(self, recipe: ModelRecipe) -> nn.Module:
+        check_padded(recipe, self.options.padded)
         return PairClassifier(recipe, self.classes, vocabulary=self.vocabulary, pool=self.pool)
 
     def _rows(self, part: str) -> Rows:

@@ -123,9 +123,11 @@ class AbstractTask(ABC):
 
     Attributes:
         causal: whether its model may see no token that comes later.
+        kind: what :meth:`model` builds.
     """
 
     causal: ClassVar[bool] = True
+    kind: ClassVar[type[nn.Module]] = LanguageModel
 
     @options
     class Options:

@@ -23,7 +23,8 @@ from torch import nn
 from eos.config import CrossMixer, ModelRecipe, option, options
 from eos.errors import CompositionError, DataError
 from eos.models import EncoderDecoder, translate
-from eos.models.encoder_decoder import encoder_recipe, refuse_padding
+from eos.models.encoder import refuse_padding
+from eos.models.encoder_decoder import encoder_recipe
 from eos.tasks.corpus.store import read_text, write_text
 from eos.tasks.corpus.tokenizer import AbstractTokenizer
 from eos.tasks.parallel.pairs import (

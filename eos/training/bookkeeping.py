@@ -8,7 +8,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from eos.errors import RunError
 from eos.models import save_weights
-from eos.tasks.task import AbstractTask
+from eos.tasks.task import AbstractTask, Standard
 from eos.training.data import parts
 from eos.training.evaluation import evaluate, summed_nats
 from eos.training.files import replacing
@@ -45,6 +45,8 @@ class Bookkeeping(Callback):
         self._report = report
         self._rate_since: tuple[float, int] | None = None
         self._saved_step: int | None = None
+        # Found once: a trivial method's figure may take a while.
+        self._standard: Standard | None = None
 
     @property
     def metrics_log(self) -> MetricsLog:
@@ -127,7 +129,9 @@ class Bookkeeping(Callback):
         goal = self._options.stop_at
         if goal is None:
             return False
-        standard = self._task.standard
+        if self._standard is None:
+            self._standard = self._task.standard
+        standard = self._standard
         if standard.metric not in metrics:
             raise RunError(
                 f"training.stop_at waits for {standard.metric}, which validations do not tell ({', '.join(metrics)}); "

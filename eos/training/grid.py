@@ -73,6 +73,7 @@ class Grid:
         axes: keys, each with the values to try.
         by: the axis whose values are compared; of the others the best is taken.
         overrides: of every run.
+        own: of every run too, after all others: they change what a suite says.
         seeds: of every combination; None for a single run.
         settings: of a suite; one without a name where there is none.
         select: the part on which the best is chosen.
@@ -81,6 +82,7 @@ class Grid:
     axes: dict[str, list[str]]
     by: str
     overrides: list[str]
+    own: list[str] = field(default_factory=list)
     seeds: list[int] | None = None
     settings: dict[str, dict[str, list[str]]] = field(default_factory=lambda: {"": {"": []}})
     select: Literal["validation", "test"] = "validation"
@@ -107,7 +109,7 @@ class Grid:
                         setting=setting,
                         choices=choices,
                         # Recipes are chosen before their keys are changed, whatever the order.
-                        overrides=[*self.overrides, *changes, *chosen],
+                        overrides=[*self.overrides, *changes, *chosen, *self.own],
                     )
         return list(found.values())
 
@@ -288,14 +290,14 @@ def _score(grid: Grid, value: str, outcomes: list[tuple[Cell, Outcome]]) -> Scor
     best: dict[str, dict[str, Best]] = {}
     for task, settings in grid.settings.items():
         for setting in settings:
-            found = [(cell, each) for cell, each in outcomes if (cell.task, cell.setting) == (task, setting)]
-            if (chosen := _best(found, grid)) is not None:
+            here = [(cell, each) for cell, each in outcomes if (cell.task, cell.setting) == (task, setting)]
+            if (chosen := _best(here, grid)) is not None:
                 best.setdefault(task, {})[setting] = chosen
-    tasks = {
-        task: fmean(one.test.mean for one in found.values() if one.test.mean is not None)
-        for task, found in best.items()
-        if len(found) == len(grid.settings[task])
-    }
+    tasks = {}
+    for task, found in best.items():
+        means = [one.test.mean for one in found.values() if one.test.mean is not None]
+        if len(means) == len(grid.settings[task]):
+            tasks[task] = fmean(means)
     return Score(
         value=value, best=best, tasks=tasks, score=fmean(tasks.values()) if len(tasks) == len(grid.settings) else None
     )

@@ -21,8 +21,11 @@ def test_every_value_stands_at_its_length_and_depth() -> None:
 
 
 def test_lengths_and_pairs_are_a_map_too() -> None:
-    assert lines({"accuracy_64x4": 1.0, "accuracy_64x16": 0.5}) == [["length", "4", "16"], ["64", "1.000", "0.500"]]
+    assert lines({"accuracy_64x4": 1.0, "accuracy_64x16": 0.5}) == [
+        ["length", "\\", "pairs", "4", "16"],
+        ["64", "1.000", "0.500"],
+    ]
 
 
 def test_other_metrics_are_no_map() -> None:
-    assert heat({"accuracy": 0.5, "accuracy_64": 1.0, "bits_per_byte": 2.0}) is None
+    assert heat({"accuracy": 0.5, "accuracy_64": 1.0, "accuracy_4_to_40": 1.0, "bits_per_byte": 2.0}) is None

@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from eos.compose import load_model_recipe
+from eos.compose.cost import cost_of
 from eos.config import CrossMixer, EOSMixer, ModelRecipe
 from eos.errors import CompositionError, RecipeError
 from eos.models import EncoderDecoder
@@ -134,3 +135,21 @@ def test_autocast_stays_close(kind: str) -> None:
     with torch.autocast("cpu", torch.bfloat16):
         narrow = model.decode(target, model.encode(source))
     assert (narrow.float() - wide).square().mean().sqrt() < 0.03 * wide.std()
+
+
+@pytest.mark.parametrize("kind", ["softmax", "linear"])
+def test_its_cost_counts_what_decoding_keeps(kind: str) -> None:
+    """The memories of the decoder's layers, and what each reads of a source as long as the target."""
+    encoder, decoder = recipes()
+
+    def make(_: ModelRecipe) -> EncoderDecoder:
+        return EncoderDecoder(encoder, decoder, vocabulary=VOCABULARY, cross=CrossMixer(kind=kind))
+
+    cost = cost_of(decoder, make=make, length=SOURCE)
+    model = make(decoder)
+    with torch.no_grad():
+        cache = model.cache(model.encode(torch.zeros(1, SOURCE, dtype=torch.long)))
+        model.decode(torch.zeros(1, SOURCE, dtype=torch.long), cache)
+    assert cost.memory == cache.bytes
+    assert cost.parameters == sum(parameter.numel() for parameter in model.parameters())
+    assert {"encoder.main", "main"} <= cost.mixers.keys()

@@ -11,7 +11,8 @@ from eos.compose import load_model_recipe
 from eos.config import ConvolutionMixer, CrossMixer, EOSMixer, ModelRecipe, SoftmaxMixer
 from eos.errors import CompositionError, RecipeError
 from eos.models import EncoderDecoder, translate
-from eos.models.encoder_decoder import encoder_recipe, refuse_padding
+from eos.models.encoder import refuse_padding
+from eos.models.encoder_decoder import encoder_recipe
 from eos.models.translate import _search
 
 END, VOCABULARY, WIDTH = 3, 4, 16
@@ -62,7 +63,7 @@ def test_a_beam_that_holds_everything_finds_the_best(name: str, penalty: float) 
     others = [token for token in range(VOCABULARY) if token != END]
     whole = [[*head, END] for size in range(3) for head in itertools.product(others, repeat=size)]
     whole += [list(head) for head in itertools.product(others, repeat=3)]
-    sizes = torch.tensor([sum(token != END for token in ids) + 1.0 for ids in whole])
+    sizes = torch.tensor([float(len(ids)) for ids in whole])
     for seed in range(2):
         model, source = built(name, seed=seed), sources(1, 4)
         best = whole[int((log_probabilities(model, source, whole) / sizes**penalty).argmax())]

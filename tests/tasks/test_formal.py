@@ -358,6 +358,11 @@ def test_floors_are_what_the_trivial_method_gets_right() -> None:
     assert abs(dyck(400, kinds=4, depth=200).standard.floor - (0.5 + 0.5 / 4)) < 0.05
     # of twelve products the first is its latest element, of the others one in sixty
     assert abs(word_problem().standard.floor - (1 + 11 / 60) / 12) <= DEVIATIONS * math.sqrt(1 / 60 / 3300)
+    hay, shares = needle(held_out=2000, others=2, values=8), []
+    for batch in hay.evaluation_batches("test", 2000):
+        values = batch.inputs[batch.inputs >= hay.vocabulary - 8].view(-1, 3)
+        shares.append((values == batch.targets[:, -1:]).double().mean())
+    assert abs(hay.standard.floor - float(torch.stack(shares).mean())) <= DEVIATIONS * math.sqrt(1 / 16 / 20_000)
     asked = arithmetic(40, multiplication=True, ask="last", modulus=2).standard.floor
     assert 0.5 <= asked <= 0.5 + DEVIATIONS * math.sqrt(0.25 / 300)
 

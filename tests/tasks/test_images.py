@@ -330,15 +330,39 @@ def test_a_picture_is_what_its_ids_were(tmp_path: Path) -> None:
     for ids in next(task.evaluation_batches("test", 8)).targets.numpy():
         assert again.picture(ids).tobytes() in held
     few = generation(tmp_path / "c.npz", levels=4)
+    (tmp_path / "few").mkdir()
     with pytest.raises(DataError, match="built for vocabulary = 257, and this task has 5"):
         few.prepare_other(tmp_path)
-    few.prepare(tmp_path)
+    few.prepare(tmp_path / "few")
     shown = few.picture(next(few.evaluation_batches("test", 1)).targets[0].numpy())
     assert set(np.unique(shown)) == {0, 85, 170, 255}
     with pytest.raises(DataError, match="takes no prompt in text"):
         few.encode("a")
-    with pytest.raises(DataError, match="holds no run on images"):
+    with pytest.raises(DataError, match="holds no run on a task of this kind"):
         few.restore(tmp_path / "nowhere")
+    np.savez(tmp_path / "c.npz", x_train=colours[::-1])
+    with pytest.raises(DataError, match="not those that the run"):
+        generation(tmp_path / "c.npz").prepare(tmp_path)
+
+
+def test_other_pictures_are_scaled_as_those_of_the_run(tmp_path: Path) -> None:
+    """The same test pictures make the same tokens, whatever the pictures are that stand beside them."""
+    test = {"x_test": pixels(5), "y_test": labels(5)}
+    np.savez(tmp_path / "a.npz", x_train=pixels(), y_train=labels(), **test)
+    np.savez(tmp_path / "b.npz", x_train=pixels() // 2, y_train=labels(), **test)
+    run = loaded(tmp_path / "a.npz")
+    run.prepare(tmp_path)
+    other = loaded(tmp_path / "b.npz")
+    other.prepare_other(tmp_path)
+    mine, theirs = (next(task.evaluation_batches("test", 5)).inputs for task in (run, other))
+    assert torch.equal(mine, theirs)
+
+
+def test_a_single_array_is_no_archive(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", pixels())
+    (tmp_path / "a.npy").rename(tmp_path / "a.npz")
+    with pytest.raises(DataError, match=r"cannot read .*a\.npz as an npz archive"):
+        loaded(tmp_path / "a.npz")
 
 
 def test_a_sheet_shows_every_picture(tmp_path: Path) -> None:

@@ -66,6 +66,23 @@ def test_a_suite_is_the_mean_over_tasks_of_the_mean_over_settings(tmp_path: Path
     assert score.score == pytest.approx(0.6)
 
 
+def test_what_is_not_finite_is_no_part_of_a_score(tmp_path: Path) -> None:
+    suite = grid(axes={"model": ["gla"]}, settings={"recall": {"a": [], "b": []}})
+    finish(tmp_path / "recall" / "a" / "model=gla", 0.2, None)
+    finish(tmp_path / "recall" / "b" / "model=gla", 0.4, 0.4)
+    (score,) = scores(suite, tmp_path)
+    assert (score.tasks, score.score) == ({}, None)
+
+
+def test_what_is_typed_changes_what_a_suite_says() -> None:
+    typed = ("suite=mad_small", "model=gla", "training.learning_rate=5e-2", "task.epoch=10", "training.steps=7")
+    for cell in plan(split(typed)).cells():
+        recipe = load_run_recipe(cell.overrides)
+        assert (recipe.training.steps, recipe.training.learning_rate, recipe.task.options.epoch) == (7, 5e-2, 10)
+    widths = {load_run_recipe(cell.overrides).model.width for cell in plan(split((*typed, "width=16,32"))).cells()}
+    assert widths == {16, 32}
+
+
 def test_a_group_counts_when_all_its_seeds_have_finished(tmp_path: Path) -> None:
     group = tmp_path / "group"
     for seed, value in ((1, 0.5), (2, 0.7)):

@@ -8,8 +8,9 @@ import pytest
 from PIL import Image
 
 from eos.cli.recipes import load_run_recipe
+from eos.errors import CompositionError, DataError
 from eos.training.evaluation import evaluate
-from eos.training.run import train
+from eos.training.run import resume, train
 from eos.training.trained import load_for_evaluation
 
 
@@ -82,3 +83,27 @@ def test_mixers_that_cannot_tell_documents_apart_take_padding_as_tokens(name: st
     budget = ["steps=2", "rows=4", "device=cpu"]
     result = train(load_run_recipe(["model=tnn", "model.layers=1", "width=16", *chosen, *budget]), tmp_path / "run")
     assert result.status == "finished"
+
+
+def test_data_that_changed_are_refused_where_a_run_goes_on(tmp_path: Path) -> None:
+    rows = [f"{n % 2}\ttext number {n}" for n in range(60)]
+    table = tmp_path / "train.tsv"
+    table.write_text("\n".join(["label\ttext", *rows]) + "\n")
+    chosen = ["task=lra_text", f"task.source={tmp_path}", f"task.cache={tmp_path / 'cache'}", "model=gla"]
+    small = ["model.layers=1", "width=16", "steps=1", "rows=4", "device=cpu"]
+    run = tmp_path / "run"
+    train(load_run_recipe([*chosen, *small]), run)
+    with pytest.raises(DataError, match="built for pool = mean, and this task has last"):
+        load_for_evaluation(run, ["task.pool=last"])
+    (run / "result.json").unlink()
+    table.write_text("\n".join(["label\ttext", *reversed(rows)]) + "\n")
+    with pytest.raises(DataError, match=r"not those that the run in .* was begun with"):
+        resume(run)
+
+
+def test_a_model_that_takes_padding_for_text_is_refused_before_training(tmp_path: Path) -> None:
+    chosen = ["task=listops_small", "task.train=40", "task.validation=8", "task.test=8"]
+    small = ["model.layers=1", "width=16", "steps=1", "rows=4", f"task.cache={tmp_path / 'cache'}", "device=cpu"]
+    with pytest.raises(CompositionError, match=r"direction=all .*; set task\.padded=seen"):
+        train(load_run_recipe([*chosen, *small, "model=linear_attention", "direction=all"]), tmp_path / "run")
+    assert not (tmp_path / "run").exists()

@@ -13,7 +13,7 @@ from torch import Tensor
 from eos.config import option, options
 from eos.errors import DataError
 from eos.tasks.grading import accuracies, answers, tally
-from eos.tasks.kept import check_kept, keep
+from eos.tasks.kept import Kept, check_kept, keep
 from eos.tasks.task import AbstractTask, Batch, Counts, Split
 
 #: Parts of the data, each with numbers of its own.
@@ -78,10 +78,14 @@ class AbstractGeneratedTask(AbstractTask, Generic[S]):
         return str(segment.length)
 
     def prepare(self, folder: Path) -> None:
-        keep(folder, vocabulary=self.vocabulary)
+        keep(folder, Kept(model=self._built))
 
     def prepare_other(self, folder: Path) -> None:
-        check_kept(folder, vocabulary=self.vocabulary)
+        check_kept(folder, self._built)
+
+    @property
+    def _built(self) -> dict[str, int | str]:
+        return {"kind": self.kind.__name__, "vocabulary": self.vocabulary}
 
     def restore(self, folder: Path) -> None:
         return None

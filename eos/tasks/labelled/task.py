@@ -1,9 +1,10 @@
 """A task of labelled rows: a classifier is trained on them in epochs, and graded by the share of rows it gets right."""
 
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from hashlib import sha256
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,10 +15,13 @@ from eos.errors import DataError
 from eos.models import Classifier
 from eos.tasks.epochs import Epochs
 from eos.tasks.grading import accuracies, answers, tally
-from eos.tasks.kept import check_kept, keep
+from eos.tasks.kept import Kept, check_kept, keep
 from eos.tasks.task import AbstractTask, Batch, Counts, Split, Standard
 
 Part = Literal["train", "validation", "test"]
+PARTS: tuple[Part, ...] = get_args(Part)
+#: Rows of each part whose tokens tell whether the data are the same as before.
+SAMPLED = 64
 
 
 class AbstractLabelledTask(AbstractTask):
@@ -28,6 +32,11 @@ class AbstractLabelledTask(AbstractTask):
     """
 
     causal: ClassVar[bool] = False
+    kind: ClassVar[type[nn.Module]] = Classifier
+
+    def __init__(self, options: Any) -> None:
+        super().__init__(options)
+        self._epochs: Epochs | None = None
 
     @abstractmethod
     def load(self) -> None:
@@ -66,15 +75,34 @@ class AbstractLabelledTask(AbstractTask):
 
     def prepare(self, folder: Path) -> None:
         self.load()
-        keep(folder, **self._numbers())
+        keep(folder, Kept(model=self._built, digest=self._digest(), told=self.told()))
 
     def prepare_other(self, folder: Path) -> None:
         self.load()
-        check_kept(folder, **self._numbers())
+        self.take(check_kept(folder, self._built).told)
 
-    def _numbers(self) -> dict[str, int]:
+    def told(self) -> Mapping[str, Any]:
+        """What the model's inputs depend on beside the rows themselves, for JSON."""
+        return {}
+
+    def take(self, told: Mapping[str, Any]) -> None:
+        """Read rows as the run did that told this."""
+        return None
+
+    @property
+    def _built(self) -> dict[str, int | str]:
         what = {"vocabulary": self.vocabulary} if self.features is None else {"features": self.features}
-        return {"classes": self.classes, **what}
+        return {"kind": self.kind.__name__, "classes": self.classes, "pool": self.pool, **what}
+
+    def _digest(self) -> str:
+        """Of all labels, and of the tokens of rows here and there."""
+        found = sha256()
+        for part in PARTS:
+            labels = self.labels(part)
+            found.update(np.ascontiguousarray(labels).tobytes())
+            some = np.unique(np.linspace(0, len(labels) - 1, SAMPLED).astype(np.int64))
+            found.update(self.batch(part, some).inputs.contiguous().numpy().tobytes())
+        return found.hexdigest()
 
     @property
     def standard(self) -> Standard:
@@ -89,15 +117,13 @@ class AbstractLabelledTask(AbstractTask):
 
     @property
     def summary(self) -> str:
-        train, validation, test = (len(self.labels(part)) for part in ("train", "validation", "test"))
+        train, validation, test = (len(self.labels(part)) for part in PARTS)
         return f"{self.classes} classes; {train:,} rows to train on, {validation:,} to validate, {test:,} to test"
 
     def train_batch(self, seed: int, step: int, rows: int) -> Batch:
         if self._epochs is None:
             self._epochs = Epochs(len(self.labels("train")))
         return self.batch("train", self._epochs.rows(seed, step, rows))
-
-    _epochs: Epochs | None = None
 
     def evaluation_batches(self, split: Split, rows: int) -> Iterator[Batch]:
         size = len(self.labels(split))

@@ -107,8 +107,9 @@ def _folders(root: Path, classes: int) -> LabelledText:
         files[part] = [
             (label, file) for label, name in enumerate(names) for file in sorted((folder / name).glob("*.txt"))
         ]
-        if not files[part]:
-            raise DataError(f"{folder} holds no text: files CLASS/NAME.txt are looked for")
+        for label, name in enumerate(names):
+            if not any(held == label for held, _ in files[part]):
+                raise DataError(f"{folder / name} holds no text: files NAME.txt are looked for")
 
     def read(part: str) -> Iterator[Text]:
         for label, file in files[part]:

@@ -2,6 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -28,6 +29,10 @@ class AbstractMadTask(AbstractGeneratedTask[Length]):
 
     Source: arXiv:2403.17844; sizes and rows of its public generator, mad/data/instances.py.
     """
+
+    def __init__(self, options: Any) -> None:
+        super().__init__(options)
+        self._drawn: tuple[int, Epochs, Batch] | None = None
 
     @property
     @abstractmethod
@@ -62,8 +67,6 @@ class AbstractMadTask(AbstractGeneratedTask[Length]):
         _, epochs, every = self._drawn
         chosen = torch.from_numpy(epochs.rows(seed, step, rows))
         return Batch(inputs=every.inputs[chosen], targets=every.targets[chosen])
-
-    _drawn: tuple[int, Epochs, Batch] | None = None
 
     def against(self, *, floor: float, trivial: str) -> Standard:
         """The standard of the task.

@@ -111,7 +111,7 @@ def archive(file: Path, *, labelled: bool) -> Found:
     try:
         with np.load(file, allow_pickle=False) as arrays:
             held = {name: arrays[name] for name in arrays.files if name in ("x_train", "y_train", "x_test", "y_test")}
-    except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
+    except (OSError, ValueError, EOFError, TypeError, zipfile.BadZipFile, zlib.error) as error:
         raise DataError(f"cannot read {file} as an npz archive of numbers: {error}") from error
     found: dict[Part, Rows] = {"train": _archive_rows(file, held, "train", labelled=labelled)}
     if "x_test" in held:

@@ -1,6 +1,6 @@
 """Pictures as tokens: patches row by row, and numbers around zero."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -74,6 +74,15 @@ class Scale:
         """(pixel − mean) / deviation."""
         scaled: NDArray[np.float32] = (pictures.astype(np.float32) - self.mean) / self.deviation
         return scaled
+
+    def told(self) -> dict[str, list[float]]:
+        """For JSON; :meth:`of` reads it back to the last bit."""
+        return {"mean": self.mean.tolist(), "deviation": self.deviation.tolist()}
+
+    @classmethod
+    def of(cls, told: Mapping[str, list[float]]) -> "Scale":
+        """What :meth:`told` told."""
+        return cls(mean=np.array(told["mean"], np.float32), deviation=np.array(told["deviation"], np.float32))
 
 
 def scale_of(pictures: NDArray[np.uint8]) -> Scale:
