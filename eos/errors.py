@@ -42,3 +42,8 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> str:
     nearest = get_close_matches(name, names, n=3, cutoff=0.5)
     hint = f" Did you mean {' or '.join(repr(n) for n in nearest)}?" if nearest else ""
     return f"unknown {kind} {name!r}.{hint} Known: {', '.join(names) or '(none)'}."
+
+
+def install(extra: str) -> str:
+    """How an extra of the project is installed, for the end of an error."""
+    return f"in the project's folder, pip install -c constraints.txt '.[{extra}]'"

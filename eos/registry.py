@@ -188,6 +188,8 @@ def recipes(group: str) -> dict[str, Path]:
 
 def recipe(group: str, name: str) -> Path:
     """The recipe file of this name, or an error that shows the nearest ones."""
+    if group == "task" and name not in recipes(group) and name in tasks():
+        raise RecipeError(f"{name!r} is a task; name one of its recipes: {', '.join(task_recipes()[name])}")
     return _get(f"{group} recipe", name, recipes(group))
 
 

@@ -52,7 +52,7 @@ def command(run: Path, overrides: tuple[str, ...]) -> None:
             rows=options.evaluation_rows,
             precision=options.precision,
             tokens=options.evaluation_tokens,
-            each=lambda targets: report.evaluating(part, targets),
+            each=lambda done: report.evaluating(part, done),
             generated=True,
         )
     rows = [(f"{part} {name.replace('_', ' ')}", number(value)) for name, value in found.metrics.items()]

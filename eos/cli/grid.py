@@ -170,7 +170,10 @@ def plan(request: Request) -> "Grid":
         chosen = {"settings": suite.settings, "select": suite.select, "own": overrides}
         overrides = kept
     if not axes:
-        raise RecipeError("nothing varies: give a key several values, as in model=gla,llama or learning_rate=1e-3,1e-2")
+        raise RecipeError(
+            "nothing varies: give a key several values, as in model=gla,llama or learning_rate=1e-3,1e-2; to go on "
+            "with a grid, run=PATH resume=true"
+        )
     by = request.own.get("by", "model" if "model" in axes else next(iter(axes)))
     if by not in axes:
         raise RecipeError(f"by={by} is no key with several values; those are {', '.join(axes)}")
@@ -192,8 +195,18 @@ def _last(text: str) -> str:
 
 def show(grid: "Grid", found: "list[Score]", path: Path) -> None:
     """Print what came of every value that is compared."""
-    from eos.cli.output import print_columns
+    from eos.cli.output import print_columns, print_line
+    from eos.cli.result import number
+    from eos.training.grid import outcome
 
+    standard = next((one for cell in grid.cells() if (one := outcome(path / cell.folder).standard) is not None), None)
+    if standard is not None and len(grid.settings) == 1:
+        side = "higher" if standard.higher else "lower"
+        print_line(
+            f"test {standard.metric.replace('_', ' ')} ({side} is better; chosen on the {grid.select} part; chance "
+            f"{number(standard.chance)}, {standard.trivial} {number(standard.floor)})",
+            style="bold",
+        )
     rows = [(score.value, Text("\n".join(_lines(grid, score)) or "nothing has finished")) for score in found]
     print_columns([*rows, ("folder", Text(str(path)))])
 

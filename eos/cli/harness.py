@@ -2,10 +2,13 @@
 
 import json
 from dataclasses import asdict
+from importlib.util import find_spec
 from pathlib import Path
 from typing import cast
 
 import click
+
+from eos.errors import EOSError, install
 
 
 @click.command()
@@ -41,6 +44,8 @@ def command(
       eos harness runs/demo --tasks lambada_openai,piqa,arc_easy
       eos harness runs/demo --tasks mine --include my-tasks --limit 100
     """
+    if find_spec("lm_eval") is None:
+        raise EOSError(f"eos harness needs lm-evaluation-harness: {install('harness')}")
     # Only now, so that help is shown without waiting for transformers.
     from rich.text import Text
 

@@ -65,7 +65,7 @@ def command(run: Path, lengths: str, overrides: tuple[str, ...]) -> None:
                 cast(Split, part),
                 rows=max(1, options.evaluation_rows * task.length // length),
                 precision=options.precision,
-                each=lambda targets: report.evaluating(part, targets),
+                each=lambda done: report.evaluating(part, done),
             )
             if events is None:
                 # Only where there is something to write.

@@ -1,7 +1,8 @@
 """List models, stages or tasks with what they are, their equation and their source."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Any, Union, get_args, get_origin
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from eos.config import OptionField
 
 Row = tuple[str, Text]
+WHAT = ("models", "stages", "tasks", "experiments", "suites", "sizes", "checkpoints")
 
 
 def _complete_name(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
@@ -26,6 +28,8 @@ def _complete_name(ctx: click.Context, param: click.Parameter, incomplete: str) 
         "models": registry.recipes("model"),
         "stages": {name for kind in registry.KINDS for name in registry.stages(kind)},
         "tasks": registry.tasks(),
+        "experiments": registry.recipes("experiment"),
+        "suites": registry.recipes("suite"),
         "sizes": registry.recipes("size"),
         "checkpoints": registry.recipes("checkpoint"),
     }
@@ -33,21 +37,39 @@ def _complete_name(ctx: click.Context, param: click.Parameter, incomplete: str) 
 
 
 @click.command("list")
-@click.argument("what", type=click.Choice(["models", "stages", "tasks", "sizes", "checkpoints"]))
+@click.argument("what", type=click.Choice(WHAT))
 @click.argument("name", required=False, shell_complete=_complete_name)
 def command(what: str, name: str | None) -> None:
-    """List models, stages, tasks, sizes or layouts of public checkpoints.
+    """List models, stages, tasks, experiments, suites, sizes or layouts of public checkpoints.
 
     With a NAME, that one alone, a stage or task with its options.
 
     \b
     Examples:
       eos list models
-      eos list stages
       eos list stages head_decay
+      eos list tasks mqar
+      eos list experiments
     """
-    kinds = {"models": _models, "stages": _stages, "tasks": _tasks, "sizes": _sizes, "checkpoints": _checkpoints}
+    kinds: dict[str, Callable[[str | None], None]] = {
+        "models": _models,
+        "stages": _stages,
+        "tasks": _tasks,
+        "experiments": partial(_described, "experiment"),
+        "suites": partial(_described, "suite"),
+        "sizes": _sizes,
+        "checkpoints": _checkpoints,
+    }
     kinds[what](name)
+
+
+def _described(group: str, name: str | None) -> None:
+    """Recipes of a group, each by the first sentence of the comment above it; one alone by all of it."""
+    if name is None:
+        texts = {each: path.read_text(encoding="utf-8") for each, path in registry.recipes(group).items()}
+        print_columns((each, Text(headline(text)[0])) for each, text in texts.items())
+    else:
+        print_columns([(name, Text(comment_of(registry.recipe(group, name).read_text(encoding="utf-8"))))])
 
 
 def _models(name: str | None) -> None:
@@ -97,7 +119,8 @@ def _tasks(name: str | None) -> None:
     if name is None:
         print_columns(_rows(registry.tasks().values()))
     else:
-        _print_options(registry.task(name))
+        of_recipe = {recipe: task for task, recipes in registry.task_recipes().items() for recipe in recipes}
+        _print_options(registry.task(of_recipe.get(name, name)))
 
 
 def _print_options(entry: registry.Entry) -> None:

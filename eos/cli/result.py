@@ -2,6 +2,7 @@
 
 import shlex
 from pathlib import Path
+from typing import Any
 
 import click
 from rich.text import Text
@@ -27,14 +28,7 @@ def show_run(path: Path, result: Result) -> int:
         for part, metrics in result.metrics.items()
         for name, value in metrics.items()
     ]
-    if result.standard is not None:
-        standard = Standard(**result.standard)
-        rows.append(
-            (
-                f"{standard.metric.replace('_', ' ')} of chance",
-                f"{number(standard.chance)}; of a trivial method {number(standard.floor)} ({standard.trivial})",
-            )
-        )
+    rows += held_against(result.standard)
     best = "" if result.best_step in (None, result.steps) else f", best at step {result.best_step}"
     rows += [
         ("parameters", f"{result.parameters:,}"),
@@ -65,6 +59,7 @@ def show_group(path: Path, group: Group) -> int:
         for part, metrics in group.metrics.items()
         for name, spread in metrics.items()
     ]
+    rows += held_against(group.standard)
     rows += [
         ("seeds", ", ".join(map(str, group.seeds))),
         ("folder", str(path)),
@@ -74,12 +69,26 @@ def show_group(path: Path, group: Group) -> int:
     return 0
 
 
+def held_against(standard: dict[str, Any] | None) -> list[tuple[str, str]]:
+    """What a metric is held against, as a row of the table; none where nothing has finished."""
+    if standard is None:
+        return []
+    known = Standard(**standard)
+    side = "" if known.higher else " (lower is better)"
+    return [
+        (
+            f"{known.metric.replace('_', ' ')} of chance",
+            f"{number(known.chance)}; of a trivial method {number(known.floor)} ({known.trivial}){side}",
+        )
+    ]
+
+
 def spread_line(spread: Spread) -> str:
     """A mean, its standard deviation, and the interval that the mean of many such runs lies in."""
     if spread.interval is None:
         return number(spread.mean)
     low, high = map(number, spread.interval)
-    return f"{number(spread.mean)} ± {number(spread.std)}  [{low}, {high}]"
+    return f"{number(spread.mean)} ± {number(spread.std)}  [{low}, {high}]"  # deviation, and 95 % interval of the mean
 
 
 def go_on(path: Path) -> str:

@@ -4,12 +4,12 @@ import eos.hub
 model = AutoModelForCausalLM.from_pretrained("my-model")
 """
 
-from eos.errors import EOSError
+from eos.errors import EOSError, install
 
 try:
     from transformers import AutoConfig, AutoModelForCausalLM
 except ImportError as error:
-    raise EOSError("eos.hub needs transformers: pip install 'eos-playground[hub]'") from error
+    raise EOSError(f"eos.hub needs transformers: {install('hub')}") from error
 
 from eos.hub.checkpoint import load_checkpoint
 from eos.hub.pretrained import EOSConfig, EOSForCausalLM

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn.functional import log_softmax
 from transformers import AutoTokenizer
 
-from eos.errors import DataError, EOSError, RecipeError, RunError, unknown
+from eos.errors import DataError, EOSError, RecipeError, RunError, install, unknown
 from eos.hub.pretrained import EOSForCausalLM
 from eos.models import LanguageModel, stream
 from eos.tasks.corpus.tokenizer import END_OF_TEXT
@@ -30,9 +30,7 @@ try:
     from lm_eval.tasks import TaskManager
     from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 except ImportError as error:
-    raise EOSError(
-        f"eos harness needs lm-evaluation-harness: pip install 'eos-playground[harness]' ({error})"
-    ) from error
+    raise EOSError(f"eos harness needs lm-evaluation-harness: {install('harness')} ({error})") from error
 
 #: Tokens that an answer has at most, where a task does not say.
 ANSWER = 256

@@ -202,6 +202,10 @@ class AbstractTask(ABC):
     def evaluation_batches(self, split: Split, rows: int) -> Iterator[Batch]:
         """The whole of a held-out part, at most ``rows`` rows at a time, always in the same order."""
 
+    def held_out_rows(self, split: Split) -> int | None:
+        """How many rows :meth:`evaluation_batches` gives in all; None where that is not known before."""
+        return None
+
     @abstractmethod
     def count(self, batch: Batch) -> Counts:
         """What the targets of a batch stand for; counts of several batches add up."""

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from eos.config import CrossMixer, ModelRecipe, option, options
-from eos.errors import CompositionError, DataError
+from eos.errors import CompositionError, DataError, install
 from eos.models import EncoderDecoder, translate
 from eos.models.encoder import refuse_padding
 from eos.models.encoder_decoder import encoder_recipe
@@ -364,10 +364,9 @@ def _scorer(tokens: str) -> Any:
     try:
         from sacrebleu import BLEU
     except ImportError as error:
-        raise DataError(
-            "task=translation is graded with the package sacrebleu: pip install 'eos-playground[translation]'"
-        ) from error
-    return BLEU(tokenize=tokens)
+        raise DataError(f"task=translation is graded with the package sacrebleu: {install('translation')}") from error
+    # force: what is tokenized already is so on purpose, and told of in every run
+    return BLEU(tokenize=tokens, force=True)
 
 
 def _known(folder: Path) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from eos.errors import RunError
 from eos.models import save_weights
 from eos.tasks.task import AbstractTask, Standard
 from eos.training.data import parts
-from eos.training.evaluation import evaluate, summed_nats
+from eos.training.evaluation import Progress, evaluate, summed_nats
 from eos.training.files import replacing
 from eos.training.folder import RunFolder
 from eos.training.guard import first_not_finite
@@ -140,9 +140,9 @@ class Bookkeeping(Callback):
         value = metrics[standard.metric]
         return value >= goal if standard.higher else value <= goal
 
-    def _between_batches(self, targets: int) -> None:
+    def _between_batches(self, done: Progress) -> None:
         self._stop.abandon_evaluation()
-        self._report.evaluating("validation", targets)
+        self._report.evaluating("validation", done)
 
     def _validation_due(self) -> bool:
         every, step = self._options.validate_every, self._module.state.step

@@ -27,6 +27,15 @@ class Evaluation:
     counts: Counts
 
 
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """How far an evaluation is: targets and rows done, and how many rows there are, or None."""
+
+    targets: int
+    rows: int
+    of: int | None
+
+
 def summed_nats(model: nn.Module, batch: Batch, precision: Precision) -> Tensor:
     """The cross-entropy of all targets of a batch, summed: −Σ log softmax(logits)[target], from float32 logits."""
     return _nats(_logits(model, batch, precision), batch)
@@ -53,7 +62,7 @@ def evaluate(
     rows: int,
     precision: Precision,
     tokens: int | None = None,
-    each: Callable[[int], None] | None = None,
+    each: Callable[[Progress], None] | None = None,
     generated: bool = False,
 ) -> Evaluation:
     """Evaluate ``model``, where it is, on a held-out part; its mode is as before afterwards.
@@ -63,7 +72,7 @@ def evaluate(
         rows: sequences at once, ≥ 1.
         precision: as in training.
         tokens: stop after the batch that reaches this many targets; None takes the whole part.
-        each: called before every batch with the number of targets evaluated; may raise to give up.
+        each: called before every batch with what is done; may raise to give up.
         generated: with the metrics of what the model writes by itself, where the task has any.
 
     Raises:
@@ -74,13 +83,15 @@ def evaluate(
     model.eval()
     nats = torch.zeros((), dtype=torch.float64, device=device)
     counts = Counts()
+    rows_done = 0
     shape = ""
     try:
         for batch in task.evaluation_batches(split, rows):
             if tokens is not None and counts.targets >= tokens:
                 break
             if each is not None:
-                each(counts.targets)
+                each(Progress(targets=counts.targets, rows=rows_done, of=task.held_out_rows(split)))
+            rows_done += batch.inputs.shape[0]
             shape = f"{batch.inputs.shape[0]} rows of {batch.inputs.shape[1]} tokens"
             moved = batch.to(device)
             logits = _logits(model, moved, precision)

@@ -210,7 +210,9 @@ def run_grid(
             for future in done:
                 number, cell = running.pop(future)
                 del processes[cell.folder]
-                each(number, cell, outcome(path / cell.folder).status)
+                ended = outcome(path / cell.folder).status
+                # A process that was told to stop before it had a folder has lost nothing.
+                each(number, cell, "stopped" if stop.signal is not None and ended == "failed" else ended)
             if stop.signal is not None and not told:
                 # They stand outside of the terminal's process group, so that each is told once.
                 told = stop.signal

@@ -5,7 +5,7 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from rich.console import Console
 from scipy.special import stdtrit
@@ -47,12 +47,14 @@ class Group:
         status: running until every run has finished; also when the process was killed.
         seeds: of the runs, which stand in folders ``seed-N``.
         metrics: by part and name.
+        standard: as a result's.
         signal: the number of the signal that stopped it.
     """
 
     status: Status | Literal["running"]
     seeds: list[int]
     metrics: dict[str, dict[str, Spread]]
+    standard: dict[str, Any] | None = None
     signal: int | None = None
 
 
@@ -124,7 +126,8 @@ def _write(
     metrics: dict[str, dict[str, Spread]] = {}
     for part, named in results[0].metrics.items() if results else ():
         metrics[part] = {name: spread([result.metrics[part][name] for result in results]) for name in named}
-    group = Group(status=status, seeds=seeds, metrics=metrics, signal=signal)
+    standard = results[0].standard if results else None
+    group = Group(status=status, seeds=seeds, metrics=metrics, standard=standard, signal=signal)
     write_json(path / RECORD, asdict(group))
     return group
 

@@ -9,6 +9,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.table import Column
 
+from eos.training.evaluation import Progress as Done
+
 
 class AbstractReport(ABC):
     """Told what happens; shown in a ``with`` block."""
@@ -30,8 +32,8 @@ class AbstractReport(ABC):
         """Training metrics were logged."""
 
     @abstractmethod
-    def evaluating(self, split: str, targets: int) -> None:
-        """An evaluation goes on, ``targets`` are done."""
+    def evaluating(self, split: str, done: Done) -> None:
+        """An evaluation goes on."""
 
     @abstractmethod
     def evaluated(self, split: str, step: int, metrics: dict[str, float]) -> None:
@@ -51,7 +53,7 @@ class SilentReport(AbstractReport):
     def row(self, values: dict[str, float]) -> None:
         """Nothing."""
 
-    def evaluating(self, split: str, targets: int) -> None:
+    def evaluating(self, split: str, done: Done) -> None:
         """Nothing."""
 
     def evaluated(self, split: str, step: int, metrics: dict[str, float]) -> None:
@@ -85,8 +87,11 @@ class LineReport(AbstractReport):
         """Kept for the next line."""
         self._latest = _training_line(values)
 
-    def evaluating(self, split: str, targets: int) -> None:
-        """Nothing: its result comes soon enough."""
+    def evaluating(self, split: str, done: Done) -> None:
+        """A line, when the last one is old enough."""
+        if time.monotonic() - self._shown >= self._pause:
+            self._shown = time.monotonic()
+            self.note(f"{split}: {_done(done)}")
 
     def evaluated(self, split: str, step: int, metrics: dict[str, float]) -> None:
         """A line."""
@@ -140,9 +145,9 @@ class BarReport(AbstractReport):
         """Shown with the next step."""
         self._latest = _training_line(values)
 
-    def evaluating(self, split: str, targets: int) -> None:
+    def evaluating(self, split: str, done: Done) -> None:
         """Shown in place of the step."""
-        self._draw(None, split, f"{targets:,} targets")
+        self._draw(done.rows / done.of if done.of else None, split, _done(done))
 
     def evaluated(self, split: str, step: int, metrics: dict[str, float]) -> None:
         """A line above the bar."""
@@ -180,6 +185,10 @@ def duration(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60:02d} s"
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def _done(done: Done) -> str:
+    return f"{done.targets:,} targets" if done.of is None else f"{done.rows:,} of {done.of:,} rows"
 
 
 def _left(used: float, seconds: float) -> str:

@@ -18,7 +18,7 @@ from eos.errors import CompositionError, RunError
 from eos.models import load_weights, save_weights
 from eos.tasks.task import AbstractTask, Split
 from eos.training.config import TrainingOptions
-from eos.training.evaluation import Evaluation, evaluate
+from eos.training.evaluation import Evaluation, Progress, evaluate
 from eos.training.files import read_json, replacing, write_json
 from eos.training.fit import budget_in_steps, fit, torch_device
 from eos.training.folder import RunFolder
@@ -119,9 +119,9 @@ def _evaluate_part(
         EvaluationAbandoned: a stop was asked for.
     """
 
-    def each(targets: int) -> None:
+    def each(done: Progress) -> None:
         stop.abandon_evaluation()
-        report.evaluating(split, targets)
+        report.evaluating(split, done)
 
     return evaluate(
         model,

@@ -61,7 +61,8 @@ def load_for_decoding(path: Path, *, device: Device = "auto") -> Trained[Languag
     found = load_restored(path, device=device)
     if not isinstance(found.model, LanguageModel):
         raise DataError(
-            f"{path} holds a {type(found.model).__name__}, and a language model alone writes token by token"
+            f"the model in {path} is a {type(found.model).__name__}, and eos generate is for those that write token by "
+            "token; one of task=translation answers eos translate, any other eos eval"
         )
     return Trained(recipe=found.recipe, model=found.model, task=found.task)
 

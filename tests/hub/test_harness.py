@@ -169,4 +169,4 @@ def test_without_the_extra_it_says_what_to_install(
     monkeypatch.setitem(sys.modules, "lm_eval", None)
     monkeypatch.delitem(sys.modules, "eos.hub.harness")
     assert main(["harness", str(run), "--tasks", "mine"]) == 2
-    assert "pip install 'eos-playground[harness]'" in capsys.readouterr().err
+    assert "pip install -c constraints.txt '.[harness]'" in capsys.readouterr().err

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
-from eos.errors import DataError
+from eos.errors import DataError, install
 
 Read = Callable[[], Iterator[bytes]]
 
@@ -200,7 +200,7 @@ def _dataset(name: str, *, subset: str | None, split: str, column: str, lines: b
         import datasets
     except ImportError as error:
         raise DataError(
-            f"the source {DATASET_PREFIX}{name} needs the package datasets: pip install 'eos-playground[datasets]'"
+            f"the source {DATASET_PREFIX}{name} needs the package datasets: {install('datasets')}"
         ) from error
     try:
         rows = datasets.load_dataset(name, subset, split=split)

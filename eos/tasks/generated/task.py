@@ -94,7 +94,7 @@ class AbstractGeneratedTask(AbstractTask, Generic[S]):
     def summary(self) -> str:
         counted = ", ".join(f"{segment.rows:,} rows of {segment.length} tokens" for segment in self.training)
         asked = sum(segment.rows for segment in self.held_out("test"))
-        return f"trained on {counted}; tested on {asked:,} rows"
+        return f"drawn as training goes, an epoch is {counted}; {asked:,} rows to test"
 
     @property
     def length(self) -> int:
@@ -121,6 +121,9 @@ class AbstractGeneratedTask(AbstractTask, Generic[S]):
                 for start in range(0, block.inputs.shape[0], rows):
                     part = slice(start, start + rows)
                     yield Batch(inputs=block.inputs[part], targets=block.targets[part], group=group)
+
+    def held_out_rows(self, split: Split) -> int:
+        return sum(segment.rows for segment in self.held_out(split))
 
     def _batch(self, part: Part, seed: int, index: int, place: int, segment: S, rows: int) -> Batch:
         """Rows of a block; by the counter of the generator any block has numbers of its own."""

@@ -130,6 +130,9 @@ class AbstractLabelledTask(AbstractTask):
         for start in range(0, size, rows):
             yield self.batch(split, np.arange(start, min(start + rows, size)))
 
+    def held_out_rows(self, split: Split) -> int:
+        return len(self.labels(split))
+
     def count(self, batch: Batch) -> Counts:
         return answers(batch)
 

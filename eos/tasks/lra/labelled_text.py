@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from eos.errors import DataError
+from eos.errors import DataError, install
 from eos.tasks.corpus.source import DATASET_PREFIX
 from eos.tasks.lra.files import UNREADABLE, Stamp, lines_of, open_file, stamp
 
@@ -261,7 +261,7 @@ def _dataset(name: str, columns: Columns, subset: str | None) -> LabelledText:
         import datasets
     except ImportError as error:
         raise DataError(
-            f"the source {DATASET_PREFIX}{name} needs the package datasets: pip install 'eos-playground[datasets]'"
+            f"the source {DATASET_PREFIX}{name} needs the package datasets: {install('datasets')}"
         ) from error
     try:
         splits = datasets.load_dataset(name, subset)

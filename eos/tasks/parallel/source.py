@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from eos.errors import DataError, RecipeError
+from eos.errors import DataError, RecipeError, install
 from eos.tasks.parallel import embedded
 
 Pair = tuple[str, str]
@@ -204,7 +204,7 @@ def _dataset(name: str, *, subset: str | None, languages: Sequence[str]) -> Para
         import datasets
     except ImportError as error:
         raise DataError(
-            f"the source {DATASET_PREFIX}{name} needs the package datasets: pip install 'eos-playground[datasets]'"
+            f"the source {DATASET_PREFIX}{name} needs the package datasets: {install('datasets')}"
         ) from error
     try:
         loaded = datasets.load_dataset(name, subset)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from eos.errors import DataError
+from eos.errors import DataError, install
 from eos.tasks.cache import Advance, Arrays, cached
 from eos.tasks.pictures.rows import Found, Part, rows_of
 
@@ -88,7 +88,7 @@ def dataset(
     try:
         import datasets
     except ImportError as error:
-        raise DataError(f"hf:{name} needs the package datasets: pip install 'eos-playground[datasets]'") from error
+        raise DataError(f"hf:{name} needs the package datasets: {install('datasets')}") from error
     try:
         loaded = datasets.load_dataset(name, subset)
     except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:

@@ -109,6 +109,10 @@ def completed(
                 "be of one size (task.grey=true makes colours grey)"
             )
     classes = classes or found.classes or int(train.labels.max()) + 1
+    if classes > len(train.labels) + 1:
+        raise DataError(
+            f"{train.where}: labels go up to {classes - 1}, in {len(train.labels)} pictures; number classes from 0"
+        )
     if labelled:
         for part in rows.values():
             check_labels(part.labels, classes=classes, where=part.where)
