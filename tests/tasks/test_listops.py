@@ -145,7 +145,7 @@ def listops(tmp_path: Path, **chosen: object) -> ListopsTask:
 
 def prepared(tmp_path: Path, **chosen: object) -> ListopsTask:
     task = listops(tmp_path, **chosen)
-    task.prepare(tmp_path)
+    task.load()
     return task
 
 

@@ -230,7 +230,7 @@ def test_reviews_that_are_empty_or_of_other_classes_are_refused(tmp_path: Path) 
         texts_task(tmp_path, folder).load()
     for file in (folder / "test").rglob("*.txt"):
         file.unlink()
-    with pytest.raises(DataError, match=r"test holds no text"):
+    with pytest.raises(DataError, match=r"test/neg holds no text"):
         texts_task(tmp_path, folder).load()
 
 
