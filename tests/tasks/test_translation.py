@@ -265,7 +265,7 @@ def test_a_dataset_that_cannot_be_fetched_or_has_no_package_is_one_line(
     with pytest.raises(DataError, match=r"^cannot load the dataset .*nothing' \(task.subset=de-en\): [^\n]+$"):
         make(source=f"hf:{tmp_path / 'nothing'}", subset="de-en", languages=["de", "en"])
     monkeypatch.setitem(sys.modules, "datasets", None)
-    with pytest.raises(DataError, match=r"pip install 'eos-playground\[datasets\]'"):
+    with pytest.raises(DataError, match=r"pip install -c constraints.txt '\.\[datasets\]'"):
         make(source="hf:wmt14", languages=["de", "en"])
 
 
@@ -273,7 +273,9 @@ def test_sacrebleu_is_asked_for_before_training(
     make: Callable[..., TranslationTask], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "sacrebleu", None)
-    with pytest.raises(DataError, match=r"sacrebleu: pip install 'eos-playground\[translation\]'"):
+    with pytest.raises(
+        DataError, match=r"sacrebleu: in the project's folder, pip install -c constraints.txt '\.\[translation\]'"
+    ):
         make()
 
 

@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
-from eos.errors import DataError, install
+from eos.errors import DataError
+from eos.tasks.fetch import PREFIX, fetch
 
 Read = Callable[[], Iterator[bytes]]
 
 PARTS = ("train", "validation", "test")
 #: What the name of a file of each part holds, between anything but letters.
 NAMES = {"train": {"train", "training"}, "validation": {"valid", "validation", "val", "dev"}, "test": {"test"}}
-DATASET_PREFIX = "hf:"
 BINARY_SHARE = 0.01
 _NOT_LIBRARY = {"site-packages", "dist-packages", "test", "tests", "idle_test"}
 
@@ -67,8 +67,8 @@ def open_source(
     Raises:
         DataError: nothing is there, or it isn't text, or a part is missing.
     """
-    if source is not None and source.startswith(DATASET_PREFIX):
-        name = source.removeprefix(DATASET_PREFIX)
+    if source is not None and source.startswith(PREFIX):
+        name = source.removeprefix(PREFIX)
         reads = {
             part: _dataset(name, subset=subset, split=part, column=column, lines=lines)
             for part in (PARTS if given else (split,))
@@ -125,7 +125,7 @@ def _found(source: str) -> list[Path]:
         return _some(files, f"no file matches {source!r}; quote the pattern, and write ** for any depth")
     raise DataError(
         f"there is no file or folder {source!r} (looked from {Path.cwd()}); "
-        f"for a Hugging Face dataset write {DATASET_PREFIX}{source}"
+        f"for a Hugging Face dataset write {PREFIX}{source}"
     )
 
 
@@ -196,19 +196,7 @@ def _check_characters(name: str, data: bytes) -> None:
 
 
 def _dataset(name: str, *, subset: str | None, split: str, column: str, lines: bool) -> Read:
-    try:
-        import datasets
-    except ImportError as error:
-        raise DataError(
-            f"the source {DATASET_PREFIX}{name} needs the package datasets: {install('datasets')}"
-        ) from error
-    try:
-        rows = datasets.load_dataset(name, subset, split=split)
-    except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise DataError(
-            f"cannot load the dataset {name!r} (task.subset={subset}, task.split={split}): {reason}"
-        ) from error
+    rows = fetch(name, subset=subset, split=split)
     if column not in rows.column_names:
         raise DataError(
             f"the dataset {name!r} has no column {column!r}; name one with task.column: {', '.join(rows.column_names)}"

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from eos.errors import DataError, install
-from eos.tasks.corpus.source import DATASET_PREFIX
+from eos.errors import DataError
+from eos.tasks.fetch import PREFIX, fetch
 from eos.tasks.lra.files import UNREADABLE, Stamp, lines_of, open_file, stamp
 
 _PARTS = ("train", "validation", "test")
@@ -71,10 +71,10 @@ def open_labelled(source: str | None, columns: Columns, *, subset: str | None = 
     if source is None:
         raise DataError(
             "task.source is not set: name the unpacked aclImdb folder, a table, or a dataset, as in "
-            f"task.source={DATASET_PREFIX}stanfordnlp/imdb"
+            f"task.source={PREFIX}stanfordnlp/imdb"
         )
-    if source.startswith(DATASET_PREFIX):
-        return _dataset(source.removeprefix(DATASET_PREFIX), columns, subset)
+    if source.startswith(PREFIX):
+        return _dataset(source.removeprefix(PREFIX), columns, subset)
     path = Path(source).expanduser()
     if path.is_file():
         return _tables({"train": path}, columns)
@@ -257,17 +257,7 @@ def _places(file: Stamp, header: list[str], columns: Columns) -> tuple[int, int]
 
 
 def _dataset(name: str, columns: Columns, subset: str | None) -> LabelledText:
-    try:
-        import datasets
-    except ImportError as error:
-        raise DataError(
-            f"the source {DATASET_PREFIX}{name} needs the package datasets: {install('datasets')}"
-        ) from error
-    try:
-        splits = datasets.load_dataset(name, subset)
-    except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise DataError(f"cannot load the dataset {name!r} (task.subset={subset}): {reason}") from error
+    splits = fetch(name, subset=subset)
     parts = tuple(part for part in _PARTS if part in splits)
     if "train" not in parts:
         raise DataError(f"the dataset {name!r} has no split train, it has {', '.join(splits)}")

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from eos.errors import DataError, RecipeError, install
+from eos.errors import DataError, RecipeError
+from eos.tasks.fetch import PREFIX, fetch
 from eos.tasks.parallel import embedded
 
 Pair = tuple[str, str]
-DATASET_PREFIX = "hf:"
 #: How files and datasets call the parts.
 NAMES: Mapping[str, tuple[str, ...]] = {
     "train": ("train",),
@@ -74,7 +74,7 @@ def open_parallel(
         raise RecipeError(f"task.languages are two, source and target, as [en, de]; got {list(languages)}")
     if len(columns) != 2 or min(columns) < 1 or columns[0] == columns[1]:
         raise RecipeError(f"task.columns are two, counted from 1, as [1, 2]; got {list(columns)}")
-    if target is not None and (source is None or source.startswith(DATASET_PREFIX) or Path(source).is_dir()):
+    if target is not None and (source is None or source.startswith(PREFIX) or Path(source).is_dir()):
         raise RecipeError(
             f"task.target={target} is the other of two files, and task.source={source or 'null'} names none; "
             "give both files, or leave task.target out"
@@ -83,8 +83,8 @@ def open_parallel(
         if languages:
             raise RecipeError("task.languages belong to a folder or a dataset: name one with task.source")
         return _embedded()
-    if source.startswith(DATASET_PREFIX):
-        return _dataset(source.removeprefix(DATASET_PREFIX), subset=subset, languages=languages)
+    if source.startswith(PREFIX):
+        return _dataset(source.removeprefix(PREFIX), subset=subset, languages=languages)
     path = Path(source).expanduser()
     if path.is_dir():
         return _folder(path, languages=languages, columns=columns)
@@ -122,7 +122,7 @@ def _require(path: Path, side: str) -> None:
     if not path.is_file():
         raise DataError(
             f"task.{side}: there is no file {str(path)!r} (looked from {Path.cwd()}); "
-            f"for a Hugging Face dataset write task.source={DATASET_PREFIX}NAME"
+            f"for a Hugging Face dataset write task.source={PREFIX}NAME"
         )
 
 
@@ -199,19 +199,8 @@ def _folder(folder: Path, *, languages: Sequence[str], columns: Sequence[int]) -
 
 def _dataset(name: str, *, subset: str | None, languages: Sequence[str]) -> ParallelSource:
     if not languages:
-        raise RecipeError(f"say which languages of {DATASET_PREFIX}{name}: task.languages=[en,de], source and target")
-    try:
-        import datasets
-    except ImportError as error:
-        raise DataError(
-            f"the source {DATASET_PREFIX}{name} needs the package datasets: {install('datasets')}"
-        ) from error
-    try:
-        loaded = datasets.load_dataset(name, subset)
-    # A RuntimeError is a dataset that is a program.
-    except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise DataError(f"cannot load the dataset {name!r} (task.subset={subset}): {reason}") from error
+        raise RecipeError(f"say which languages of {PREFIX}{name}: task.languages=[en,de], source and target")
+    loaded = fetch(name, subset=subset)
     found = {part: next((each for each in names if each in loaded), None) for part, names in NAMES.items()}
     splits = {part: split for part, split in found.items() if split is not None}
     if set(splits) not in ({"train"}, set(NAMES)):

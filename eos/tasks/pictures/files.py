@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from eos.errors import DataError, install
+from eos.errors import DataError
 from eos.tasks.cache import Advance, Arrays, cached
+from eos.tasks.fetch import fetch
 from eos.tasks.pictures.rows import Found, Part, rows_of
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".ppm", ".pgm", ".tif", ".tiff"}
@@ -85,18 +86,9 @@ def dataset(
     Raises:
         DataError: it cannot be loaded, has no split train, no such columns, or pictures that cannot be used.
     """
-    try:
-        import datasets
-    except ImportError as error:
-        raise DataError(f"hf:{name} needs the package datasets: {install('datasets')}") from error
-    try:
-        loaded = datasets.load_dataset(name, subset)
-    except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
-        lines = str(error).strip().splitlines() or [type(error).__name__]
-        raise DataError(
-            f"cannot load the dataset {name!r} (task.subset={subset}): {lines[0]}; without a network, name files "
-            "with task.source=PATH"
-        ) from error
+    loaded = fetch(name, subset=subset)
+    from datasets import Image as Encoded  # it is there once something was loaded with it
+
     if "train" not in loaded:
         raise DataError(f"the dataset {name!r} has no split train; it has {', '.join(loaded)}")
     kinds = {column: type(feature).__name__ for column, feature in loaded["train"].features.items()}
@@ -109,7 +101,7 @@ def dataset(
             if split not in loaded or part in parts:
                 continue
             held = loaded[split].select_columns([pixels] if answers is None else [pixels, answers])
-            held = held.cast_column(pixels, datasets.Image(decode=False))
+            held = held.cast_column(pixels, Encoded(decode=False))
             labels = [0] * len(held) if answers is None else _whole(held[answers], f"the dataset {name!r}, {split}")
             opening: list[tuple[str, Callable[[], Image.Image]]] = [
                 (f"the dataset {name!r}, {split}, row {row}", partial(_opened, held, row, pixels))

@@ -6,10 +6,9 @@ import numpy as np
 
 from eos.config import option, options
 from eos.errors import DataError
+from eos.tasks.fetch import PREFIX
 from eos.tasks.pictures import arrays, files
 from eos.tasks.pictures.rows import Found, Pictures, completed, rows_of
-
-DATASET = "hf:"
 
 
 @options
@@ -55,8 +54,8 @@ def _found(chosen: AbstractPictureOptions, *, labelled: bool) -> Found:
     source = chosen.source
     if source is None:
         return _digits()
-    if source.startswith(DATASET):
-        name = source.removeprefix(DATASET)
+    if source.startswith(PREFIX):
+        name = source.removeprefix(PREFIX)
         return files.dataset(
             name, subset=chosen.subset, image=chosen.image, label=chosen.label, labelled=labelled, cache=chosen.cache
         )
@@ -69,7 +68,7 @@ def _found(chosen: AbstractPictureOptions, *, labelled: bool) -> Found:
         return arrays.idx_file(path, labelled=labelled)
     raise DataError(
         f"there is no file or folder {source!r} (looked from {Path.cwd()}); for a Hugging Face dataset write "
-        f"{DATASET}{source}"
+        f"{PREFIX}{source}"
     )
 
 
