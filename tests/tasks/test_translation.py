@@ -273,7 +273,7 @@ def test_sacrebleu_is_asked_for_before_training(
     make: Callable[..., TranslationTask], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "sacrebleu", None)
-    with pytest.raises(
+    with pytest.raises(DataError, match=r"sacrebleu: in the project's folder, .* '\.\[translation\]'"):
         DataError, match=r"sacrebleu: in the project's folder, pip install -c constraints.txt '\.\[translation\]'"
     ):
         make()
