@@ -24,7 +24,8 @@ def test_it_trains_every_combination_and_compares(tmp_path: Path) -> None:
     out, err = process.communicate(timeout=120)
     assert process.returncode == 0, err
     lines = out.splitlines()
-    assert [line.split()[0] for line in lines] == ["gla", "llama", "folder"]
+    assert lines[0].startswith("test accuracy (higher is better; chosen on the validation part; chance 0.0156, ")
+    assert [line.split()[0] for line in lines[1:]] == ["gla", "llama", "folder"]
     found = json.loads((tmp_path / "grid" / "grid.json").read_text())
     assert [score["value"] for score in found["scores"]] == ["gla", "llama"]
     assert all(0 <= score["score"] <= 1 for score in found["scores"])

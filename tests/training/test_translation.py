@@ -50,7 +50,7 @@ def test_it_trains_and_is_graded(model: str, tmp_path: Path) -> None:
     assert again.counts.rows == 4
     (tmp_path / "pairs.tsv").unlink()
     load_restored(tmp_path / "run").task.encode("without the data")
-    with pytest.raises(DataError, match="holds a EncoderDecoder, and a language model alone"):
+    with pytest.raises(DataError, match="is a EncoderDecoder, and eos generate is for"):
         load_for_decoding(tmp_path / "run")
 
 
