@@ -239,7 +239,8 @@ def _tasks() -> dict[str, Entry]:
     found = {}
     for path in sorted((_project().folder / "eos" / "tasks").glob("[!_]*.py")):
         tree = _parse(path)
-        bases = [_last_name(base) for node in tree.body if isinstance(node, ast.ClassDef) for base in node.bases]
+        final = [n for n in tree.body if isinstance(n, ast.ClassDef) and not n.name.startswith("Abstract")]
+        bases = [_last_name(base) for node in final for base in node.bases]
         if any(re.fullmatch(r"Abstract\w*Task", base) for base in bases):
             found[path.stem] = _entry("task", path, f"eos.tasks.{path.stem}", tree)
     return found

@@ -4,7 +4,7 @@ import math
 
 from torch import Tensor
 
-from eos.tasks.task import IGNORED, Batch, Counts
+from eos.tasks.task import IGNORED, AbstractTask, Batch, Counts
 
 
 def answers(batch: Batch) -> Counts:
@@ -28,3 +28,16 @@ def accuracies(nats: float, counts: Counts) -> dict[str, float]:
     found = {"accuracy": counts.right / counts.rows} if counts.rows else {}
     found |= {f"accuracy_{name}": right / rows for name, (rows, right) in counts.groups.items()}
     return {**found, "nats_per_answer": nats / counts.targets if counts.targets else math.nan}
+
+
+class AbstractGradedTask(AbstractTask):
+    """A task whose likeliest answer is right or wrong."""
+
+    def count(self, batch: Batch) -> Counts:
+        return answers(batch)
+
+    def grade(self, batch: Batch, logits: Tensor) -> Counts:
+        return tally(batch, logits)
+
+    def metrics(self, nats: float, counts: Counts) -> dict[str, float]:
+        return accuracies(nats, counts)

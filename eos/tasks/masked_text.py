@@ -22,8 +22,8 @@ from eos.models import MaskedModel
 from eos.tasks.corpus.corpus import Corpus
 from eos.tasks.corpus.reading import AbstractTextOptions, check_text, read_text
 from eos.tasks.corpus.store import TokenArray
-from eos.tasks.grading import accuracies, answers, tally
-from eos.tasks.task import IGNORED, AbstractTask, Batch, Counts, Split, Standard
+from eos.tasks.grading import AbstractGradedTask
+from eos.tasks.task import IGNORED, Batch, Counts, Split, Standard
 
 #: Held-out rows whose masks are drawn at once, whatever the rows of a batch.
 BLOCK = 64
@@ -33,7 +33,7 @@ _HELD_OUT: dict[Split, int] = {"validation": 1, "test": 2}
 Tokens = NDArray[np.int64]
 
 
-class MaskedTextTask(AbstractTask):
+class MaskedTextTask(AbstractGradedTask):
     """Random windows of the text train; all contiguous ones of a held-out part, a last shorter one left out, evaluate.
 
     Every row asks for the same number of tokens, max(1, round(m T)), at places drawn without replacement. Held-out rows
@@ -133,14 +133,8 @@ class MaskedTextTask(AbstractTask):
         np.put_along_axis(targets, places, kept, 1)
         return inputs, targets
 
-    def count(self, batch: Batch) -> Counts:
-        return answers(batch)
-
-    def grade(self, batch: Batch, logits: torch.Tensor) -> Counts:
-        return tally(batch, logits)
-
     def metrics(self, nats: float, counts: Counts) -> dict[str, float]:
-        found = accuracies(nats, counts)
+        found = super().metrics(nats, counts)
         each = found["nats_per_answer"]
         return {**found, "perplexity_per_answer": math.inf if each > 709 else math.exp(each)}
 

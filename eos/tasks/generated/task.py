@@ -8,13 +8,12 @@ from typing import Generic, Literal, Protocol, TypeVar, runtime_checkable
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from eos.config import option, options
 from eos.errors import DataError
-from eos.tasks.grading import accuracies, answers, tally
+from eos.tasks.grading import AbstractGradedTask
 from eos.tasks.kept import Kept, check_kept, keep
-from eos.tasks.task import AbstractTask, Batch, Counts, Split
+from eos.tasks.task import Batch, Split
 
 #: Parts of the data, each with numbers of its own.
 Part = Literal["train", "validation", "test"]
@@ -47,7 +46,7 @@ class Length:
 S = TypeVar("S", bound=AbstractSegment)
 
 
-class AbstractGeneratedTask(AbstractTask, Generic[S]):
+class AbstractGeneratedTask(AbstractGradedTask, Generic[S]):
     """Rows drawn by a counter-based generator: a block of rows is a pure function of the seed, its part and its place.
 
     A training batch is of one segment; segments come in their order, and the same again every epoch. What is left of a
@@ -131,15 +130,6 @@ class AbstractGeneratedTask(AbstractTask, Generic[S]):
         generator = np.random.Generator(np.random.Philox(key=key, counter=np.array([0, 0, 0, place], np.uint64)))
         inputs, targets = self.draw(generator, segment, rows, part=part)
         return Batch(inputs=torch.from_numpy(inputs), targets=torch.from_numpy(targets))
-
-    def count(self, batch: Batch) -> Counts:
-        return answers(batch)
-
-    def grade(self, batch: Batch, logits: Tensor) -> Counts:
-        return tally(batch, logits)
-
-    def metrics(self, nats: float, counts: Counts) -> dict[str, float]:
-        return accuracies(nats, counts)
 
     def encode(self, text: str) -> list[int]:
         try:

@@ -8,15 +8,15 @@ from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
 from eos.config import ModelRecipe
 from eos.errors import DataError
 from eos.models import Classifier
 from eos.tasks.epochs import Epochs
-from eos.tasks.grading import accuracies, answers, tally
+from eos.tasks.grading import AbstractGradedTask
 from eos.tasks.kept import Kept, check_kept, keep
-from eos.tasks.task import AbstractTask, Batch, Counts, Split, Standard
+from eos.tasks.task import Batch, Split, Standard
 
 Part = Literal["train", "validation", "test"]
 PARTS: tuple[Part, ...] = get_args(Part)
@@ -24,7 +24,7 @@ PARTS: tuple[Part, ...] = get_args(Part)
 SAMPLED = 64
 
 
-class AbstractLabelledTask(AbstractTask):
+class AbstractLabelledTask(AbstractGradedTask):
     """Every epoch sees each training row once, in an order of its own; the model may see the whole of a row at once.
 
     A training batch is a pure function of seed and step: it may hold the last rows of an epoch and the first of the
@@ -132,15 +132,6 @@ class AbstractLabelledTask(AbstractTask):
 
     def held_out_rows(self, split: Split) -> int:
         return len(self.labels(split))
-
-    def count(self, batch: Batch) -> Counts:
-        return answers(batch)
-
-    def grade(self, batch: Batch, logits: Tensor) -> Counts:
-        return tally(batch, logits)
-
-    def metrics(self, nats: float, counts: Counts) -> dict[str, float]:
-        return accuracies(nats, counts)
 
 
 def check_labels(labels: NDArray[np.int64], *, classes: int, where: str, first: int = 1) -> None:
