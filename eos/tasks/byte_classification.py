@@ -7,22 +7,19 @@ Floor: how often training holds each byte in each class (naive Bayes, add-one sm
 Source: arXiv:2011.04006, section 2.2.2; IMDb reviews: Maas et al., Learning Word Vectors for Sentiment Analysis, 2011
 """
 
-from typing import Literal
-
 import numpy as np
 from numpy.typing import NDArray
-from torch import nn
 
-from eos.config import ModelRecipe, option, options
+from eos.config import option, options
 from eos.errors import DataError
 from eos.tasks.cache import Advance
-from eos.tasks.labelled.task import AbstractLabelledTask, Part
 from eos.tasks.lra.labelled_text import Columns, LabelledText, open_labelled
-from eos.tasks.lra.rows import Padded, Ragged, Rows, RowWriter, batch_of, cached_rows, check_padded, cut_apart
-from eos.tasks.task import Batch, Standard
+from eos.tasks.lra.rows import Ragged, Rows, RowWriter, cached_rows, cut_apart
+from eos.tasks.lra.task import AbstractRaggedTask, RaggedOptions
+from eos.tasks.task import Standard
 
 
-class ByteClassificationTask(AbstractLabelledTask):
+class ByteClassificationTask(AbstractRaggedTask):
     """A byte is the id one above it, and 0 fills. Texts are as they stand, markup and all, cut at ``longest`` bytes.
 
     The published figures were validated on the test part (``validation=0``); by default a tenth of the training part
@@ -30,7 +27,7 @@ class ByteClassificationTask(AbstractLabelledTask):
     """
 
     @options
-    class Options:
+    class Options(RaggedOptions):
         """Which texts, and what a model reads of them."""
 
         source: str | None = option(
@@ -50,21 +47,8 @@ class ByteClassificationTask(AbstractLabelledTask):
         )
         test: float = option(0.1, "share of the rows to test on, where the source has no such part", above=0, high=0.9)
         longest: int = option(4000, "bytes T of a text that a model sees, from its beginning", low=1)
-        padded: Padded = option(
-            "ignored",
-            "what follows a row's end in a batch: ignored: nothing, rows are as long as the longest of them; "
-            "seen: id 0 up to `longest`, tokens like any other, for mixers that cannot tell documents apart",
-        )
-        pool: Literal["mean", "last"] = option("mean", "the class is read off the mean over tokens, or the last token")
-        cache: str = option("~/.cache/eos", "folder that keeps the rows between runs")
 
-    def __init__(self, options: Options) -> None:
-        super().__init__(options)
-        self._parts: dict[str, Rows] | None = None
-
-    def load(self) -> None:
-        if self._parts is not None:
-            return
+    def read(self) -> dict[str, Rows]:
         chosen: ByteClassificationTask.Options = self.options
         columns = Columns(text=chosen.text, label=chosen.label, classes=chosen.classes)
         source = open_labelled(chosen.source, columns, subset=chosen.subset)
@@ -87,22 +71,7 @@ class ByteClassificationTask(AbstractLabelledTask):
             whole = parts["train"]
             pieces = cut_apart(len(whole.labels), wanted, where=source.description)
             parts |= {part: whole.some(rows) for part, rows in pieces.items()}
-        self._parts = {"validation": parts["test"], **parts}
-
-    def _rows(self, part: str) -> Rows:
-        if self._parts is None:
-            raise DataError("the byte_classification task isn't ready: call prepare(folder) first")
-        return self._parts[part]
-
-    def labels(self, part: Part) -> NDArray[np.int64]:
-        return self._rows(part).labels
-
-    def batch(self, part: Part, chosen: NDArray[np.int64]) -> Batch:
-        return batch_of(self._rows(part).some(chosen), padded=self.options.padded, longest=self.length, add=1)
-
-    def model(self, recipe: ModelRecipe) -> nn.Module:
-        check_padded(recipe, self.options.padded)
-        return super().model(recipe)
+        return {"validation": parts["test"], **parts}
 
     @property
     def classes(self) -> int:
@@ -113,26 +82,13 @@ class ByteClassificationTask(AbstractLabelledTask):
         return 257
 
     @property
-    def features(self) -> None:
-        return None
-
-    @property
-    def length(self) -> int:
-        return int(self.options.longest)
-
-    @property
-    def pool(self) -> Literal["mean", "last"]:
-        pool: Literal["mean", "last"] = self.options.pool
-        return pool
-
-    @property
     def standard(self) -> Standard:
         seen = np.zeros((self.classes, 256))
         train = self.labels("train")
-        np.add.at(seen, train, _histograms(self._rows("train").documents[0]))
+        np.add.at(seen, train, _histograms(self.rows("train").documents[0]))
         rates = np.log((seen + 1) / (seen.sum(1, keepdims=True) + 256))
         prior = np.log(np.maximum(np.bincount(train, minlength=self.classes), 1) / len(train))
-        guess = (_histograms(self._rows("test").documents[0]) @ rates.T + prior).argmax(1)
+        guess = (_histograms(self.rows("test").documents[0]) @ rates.T + prior).argmax(1)
         return Standard(
             metric="accuracy",
             chance=1 / self.classes,

@@ -10,23 +10,21 @@ Source: arXiv:2011.04006, section 2.2.1; its public generator, lra_benchmarks/da
 from collections.abc import Iterator
 from hashlib import blake2b
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import nn
 
-from eos.config import ModelRecipe, option, options
+from eos.config import option, options
 from eos.errors import DataError, RecipeError
 from eos.tasks.cache import Advance
-from eos.tasks.labelled.task import AbstractLabelledTask, Part
 from eos.tasks.lra.expressions import VOCABULARY, Grammar, draw, evaluate, faults, read
 from eos.tasks.lra.files import Stamp, lines_of, stamp
-from eos.tasks.lra.rows import Padded, Rows, RowWriter, batch_of, cached_rows, check_padded
-from eos.tasks.task import Batch, Standard
+from eos.tasks.lra.rows import Rows, RowWriter, cached_rows
+from eos.tasks.lra.task import AbstractRaggedTask, RaggedOptions
+from eos.tasks.task import Standard
 
 
-class ListopsTask(AbstractLabelledTask):
+class ListopsTask(AbstractRaggedTask):
     """Ids: 0 fills, 1 … 10 are the digits, 11 … 14 the operators MIN, MAX, MED and SM, 15 the close.
 
     Expressions are drawn as the published generator draws them: a node is an operator of 2 … ``arguments`` arguments
@@ -35,8 +33,10 @@ class ListopsTask(AbstractLabelledTask):
     the data do not depend on the run's seed, which decides the order of every epoch. Parentheses are left out.
     """
 
+    first = 0
+
     @options
-    class Options:
+    class Options(RaggedOptions):
         """Which expressions, how many, and what a model reads of them."""
 
         source: str | None = option(
@@ -51,13 +51,6 @@ class ListopsTask(AbstractLabelledTask):
         validation: int = option(2000, "validation rows that are drawn", low=1)
         test: int = option(2000, "test rows that are drawn", low=1)
         longest: int = option(2000, "tokens T at most that a model sees of a row, from its beginning", low=1)
-        padded: Padded = option(
-            "ignored",
-            "what follows a row's end in a batch: ignored: nothing, rows are as long as the longest of them; "
-            "seen: id 0 up to `longest`, tokens like any other, for mixers that cannot tell documents apart",
-        )
-        pool: Literal["mean", "last"] = option("mean", "the class is read off the mean over tokens, or the last token")
-        cache: str = option("~/.cache/eos", "folder that keeps the rows between runs")
 
     def __init__(self, options: Options) -> None:
         super().__init__(options)
@@ -66,12 +59,10 @@ class ListopsTask(AbstractLabelledTask):
                 f"no length is above task.above = {options.above} and below task.below = {options.below}; "
                 "set them at least 2 apart"
             )
-        self._parts: dict[str, Rows] | None = None
 
-    def load(self) -> None:
-        if self._parts is None:
-            chosen: ListopsTask.Options = self.options
-            self._parts = self._drawn() if chosen.source is None else self._published(Path(chosen.source).expanduser())
+    def read(self) -> dict[str, Rows]:
+        source = self.options.source
+        return self._drawn() if source is None else self._published(Path(source).expanduser())
 
     def _drawn(self) -> dict[str, Rows]:
         chosen: ListopsTask.Options = self.options
@@ -107,22 +98,6 @@ class ListopsTask(AbstractLabelledTask):
         size = sum(file.size for file in files.values())
         return cached_rows(chosen.cache, identity, make, what=f"reading {folder} (bytes)", of=size)
 
-    def _rows(self, part: str) -> Rows:
-        if self._parts is None:
-            raise DataError("the listops task isn't ready: call prepare(folder) first")
-        return self._parts[part]
-
-    def labels(self, part: Part) -> NDArray[np.int64]:
-        return self._rows(part).labels
-
-    def batch(self, part: Part, chosen: NDArray[np.int64]) -> Batch:
-        rows = self._rows(part).some(chosen)
-        return batch_of(rows, padded=self.options.padded, longest=self.length)
-
-    def model(self, recipe: ModelRecipe) -> nn.Module:
-        check_padded(recipe, self.options.padded)
-        return super().model(recipe)
-
     @property
     def classes(self) -> int:
         return 10
@@ -132,18 +107,9 @@ class ListopsTask(AbstractLabelledTask):
         return VOCABULARY
 
     @property
-    def features(self) -> None:
-        return None
-
-    @property
     def length(self) -> int:
         longest = int(self.options.longest)
         return longest if self.options.source is not None else min(longest, int(self.options.below) - 1)
-
-    @property
-    def pool(self) -> Literal["mean", "last"]:
-        pool: Literal["mean", "last"] = self.options.pool
-        return pool
 
     @property
     def standard(self) -> Standard:
@@ -160,7 +126,7 @@ class ListopsTask(AbstractLabelledTask):
         )
 
     def _first(self, part: str) -> NDArray[np.uint8]:
-        (document,) = self._rows(part).documents
+        (document,) = self.rows(part).documents
         return np.asarray(document.tokens[document.starts])
 
 

@@ -9,24 +9,20 @@ Source: arXiv:2011.04006, section 2.2.3; its public reader, lra_benchmarks/match
 """
 
 from pathlib import Path
-from typing import Literal
 
-import numpy as np
-from numpy.typing import NDArray
 from torch import nn
 
 from eos.config import ModelRecipe, option, options
 from eos.errors import DataError
 from eos.models import PairClassifier
 from eos.tasks.cache import Advance
-from eos.tasks.labelled.task import AbstractLabelledTask, Part
 from eos.tasks.lra.files import Stamp, lines_of, stamp
 from eos.tasks.lra.labelled_text import label_of
-from eos.tasks.lra.rows import Padded, Rows, RowWriter, batch_of, cached_rows, check_padded
-from eos.tasks.task import Batch
+from eos.tasks.lra.rows import Rows, RowWriter, cached_rows
+from eos.tasks.lra.task import AbstractRaggedTask, RaggedOptions
 
 
-class RetrievalTask(AbstractLabelledTask):
+class RetrievalTask(AbstractRaggedTask):
     """A byte is the id one above it, and 0 fills. The first text of a pair is the inputs, the second the source.
 
     A row of the files is label, two names and two texts with tabs between; quotes are bytes like others.
@@ -35,28 +31,15 @@ class RetrievalTask(AbstractLabelledTask):
     kind = PairClassifier
 
     @options
-    class Options:
+    class Options(RaggedOptions):
         """Where the pairs are, and what a model reads of them."""
 
         source: str | None = option(
             None, "the folder with new_aan_pairs.train.tsv, new_aan_pairs.eval.tsv and new_aan_pairs.test.tsv"
         )
         longest: int = option(4000, "bytes T of each text that a model sees, from its beginning", low=1)
-        padded: Padded = option(
-            "ignored",
-            "what follows a text's end in a batch: ignored: nothing, texts are as long as the longest of them; "
-            "seen: id 0 up to `longest`, tokens like any other, for mixers that cannot tell documents apart",
-        )
-        pool: Literal["mean", "last"] = option("mean", "what is read of a text: the mean over tokens, or the last one")
-        cache: str = option("~/.cache/eos", "folder that keeps the rows between runs")
 
-    def __init__(self, options: Options) -> None:
-        super().__init__(options)
-        self._parts: dict[str, Rows] | None = None
-
-    def load(self) -> None:
-        if self._parts is not None:
-            return
+    def read(self) -> dict[str, Rows]:
         chosen: RetrievalTask.Options = self.options
         if chosen.source is None:
             raise DataError("task.source is not set: name the folder of new_aan_pairs.train.tsv and its two others")
@@ -76,22 +59,10 @@ class RetrievalTask(AbstractLabelledTask):
             return {part: _read(file, chosen.longest, advance) for part, file in files.items()}
 
         size = sum(file.size for file in files.values())
-        self._parts = cached_rows(chosen.cache, identity, make, what=f"reading {folder} (bytes)", of=size)
+        return cached_rows(chosen.cache, identity, make, what=f"reading {folder} (bytes)", of=size)
 
-    def model(self, recipe: ModelRecipe) -> nn.Module:
-        check_padded(recipe, self.options.padded)
+    def head(self, recipe: ModelRecipe) -> nn.Module:
         return PairClassifier(recipe, self.classes, vocabulary=self.vocabulary, pool=self.pool)
-
-    def _rows(self, part: str) -> Rows:
-        if self._parts is None:
-            raise DataError("the retrieval task isn't ready: call prepare(folder) first")
-        return self._parts[part]
-
-    def labels(self, part: Part) -> NDArray[np.int64]:
-        return self._rows(part).labels
-
-    def batch(self, part: Part, chosen: NDArray[np.int64]) -> Batch:
-        return batch_of(self._rows(part).some(chosen), padded=self.options.padded, longest=self.length, add=1)
 
     @property
     def classes(self) -> int:
@@ -100,19 +71,6 @@ class RetrievalTask(AbstractLabelledTask):
     @property
     def vocabulary(self) -> int:
         return 257
-
-    @property
-    def features(self) -> None:
-        return None
-
-    @property
-    def length(self) -> int:
-        return int(self.options.longest)
-
-    @property
-    def pool(self) -> Literal["mean", "last"]:
-        pool: Literal["mean", "last"] = self.options.pool
-        return pool
 
 
 _CODE = 1

@@ -10,9 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from eos.config import ModelRecipe
-from eos.errors import CompositionError, DataError
-from eos.models.encoder import refuse_padding
+from eos.errors import DataError
 from eos.tasks.cache import Advance, Arrays, cached
 from eos.tasks.task import Batch
 
@@ -104,16 +102,6 @@ class RowWriter:
             tokens = np.frombuffer(bytes(held), np.uint8)
             documents.append(Ragged(tokens=tokens, starts=np.cumsum(lengths) - lengths, lengths=lengths))
         return Rows(labels=np.array(self._labels, np.int64), documents=tuple(documents))
-
-
-def check_padded(recipe: ModelRecipe, padded: "Padded") -> None:
-    """Refuse a model that takes padding for text, where it is to be ignored.
-
-    Raises:
-        CompositionError: it does, with what to do.
-    """
-    if padded == "ignored" and (reason := refuse_padding(recipe)):
-        raise CompositionError(f"{reason}; set task.padded=seen, and rows are filled up to one length")
 
 
 def cached_rows(
