@@ -160,12 +160,15 @@ Stage = Annotated[StageRecipe, BeforeValidator(_stage)]
 
 @options
 class ShortConvolution:
-    """A causal depthwise convolution over time on the projections of i, e and s."""
+    """A causal depthwise convolution over time on the projections of i, e and s, or on what the oscillation sees."""
 
     size: int = option(4, "taps, the current token included", low=2, high=16)
     activation: Activation = option("silu", "applied to its output")
     bias: bool = option(False, "a bias per channel, before the activation")
-    targets: list[Literal["input", "expand", "shrink"]] = option(["input", "expand", "shrink"], "what it acts on")
+    targets: list[Literal["input", "expand", "oscillation", "shrink"]] = option(
+        ["input", "expand", "shrink"],
+        "what it acts on: projections of x, or, for the oscillation, the x that its stages see",
+    )
 
 
 @options

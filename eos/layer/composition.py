@@ -135,11 +135,15 @@ class Composition(nn.Module):
         if mixer.short_convolution is not None:
             features = {"expand": self.expand.features, "shrink": self.shrink.features}
             features["input"] = 0 if self.input is None else channels
+            # fixed decays and turns read no x
+            reads = any(isinstance(module, nn.Linear) for module in self.oscillation.modules())
+            features["oscillation"] = context.width if reads else 0
             for target in mixer.short_convolution.targets:
                 if features[target]:
                     self.convolutions[target] = CausalConvolution(mixer.short_convolution, features[target])
             if not self.convolutions:
-                raise CompositionError("short_convolution has nothing to act on: no target is a projection of x")
+                named = ", ".join(mixer.short_convolution.targets)
+                raise CompositionError(f"short_convolution has nothing to act on: none of {named} reads x")
             if self.first is not None and "shrink" in self.convolutions:
                 raise CompositionError("with first_pass a short convolution acts on the input: targets=[input]")
 
@@ -190,9 +194,9 @@ class Composition(nn.Module):
         else:
             i = rearrange(z, "b t (n h v) -> b (t n) h v", n=self.context.substeps, h=self.context.heads)
         e = self.expand(convolve("expand", self.expand.project(seen["expand"])))
-        transition = Transition()
+        transition, z = Transition(), convolve("oscillation", seen["oscillation"])
         for oscillate in self.oscillation:
-            transition = transition.times(oscillate(seen["oscillation"], e), substeps=self.context.substeps)
+            transition = transition.times(oscillate(z, e), substeps=self.context.substeps)
         if self.first is not None:
             record = self.first.record(seen["shrink"], e, transition, reset=reset, memory=held.get(FIRST))
             seen["shrink"], held[FIRST] = self.first(record)

@@ -172,6 +172,25 @@ def test_short_convolution_stays_within_its_document(split: int) -> None:
 def test_stages_that_do_not_read_x_are_not_convolved() -> None:
     mixer = replace(LINEAR, expand=StageRecipe(name="ones"), short_convolution=ShortConvolution())
     assert set(built(mixer).composition.convolutions) == {"input", "shrink"}
+    everything = ShortConvolution(targets=["input", "expand", "oscillation", "shrink"])
+    convolved = {
+        name: set(built(replace(mixer, oscillation=[name], short_convolution=everything)).composition.convolutions)
+        for name in ("head_decay", "rotation", "learned_decay", "key_gate", "rate_step", "delta")
+    }
+    fixed, read = {"input", "shrink"}, {"input", "oscillation", "shrink"}
+    assert convolved == {
+        **dict.fromkeys(("head_decay", "rotation", "learned_decay"), fixed),
+        **dict.fromkeys(("key_gate", "rate_step", "delta"), read),
+    }
+
+
+def test_decays_and_gates_may_read_what_is_convolved() -> None:
+    convolution = ShortConvolution(targets=["oscillation"])
+    layer, x = built(replace(LINEAR, oscillation=["key_gate"], short_convolution=convolution)), inputs()
+    u, _ = layer.composition.convolutions["oscillation"](x, reset=begins(), past=None)
+    record, stages = layer.record(x, reset=begins()), layer.composition
+    torch.testing.assert_close(record.transition.key, F.logsigmoid(stages.oscillation[0].logits(u)), **TOLERANCE)
+    torch.testing.assert_close(record.expand.flatten(2), stages.expand.projection(x), **TOLERANCE)
 
 
 def test_skip_adds_the_input_channel_by_channel() -> None:
@@ -250,7 +269,7 @@ def test_decode_equals_forward(oscillation: str, denominator: Denominator | None
         expand=StageRecipe(name="elu"),
         oscillation=[StageRecipe(name=oscillation)],
         shrink=StageRecipe(name="elu"),
-        short_convolution=ShortConvolution(size=3),
+        short_convolution=ShortConvolution(size=3, targets=["input", "expand", "oscillation", "shrink"]),
         denominator=denominator,
         skip=True,
     )
