@@ -1,6 +1,7 @@
 """What happens between two steps: a row of the log, a validation, a stop, a checkpoint; in this order."""
 
 import math
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -19,6 +20,9 @@ from eos.training.module import TrainingModule
 from eos.training.report import AbstractReport
 from eos.training.stopping import EvaluationAbandoned, StopRequest
 
+#: Told the step and the metrics of every validation; may raise :class:`~eos.training.stopping.RunAbandoned`.
+Watch = Callable[[int, Mapping[str, float]], None]
+
 
 class Bookkeeping(Callback):
     """Keeps a run's folder so that the run can be killed at any moment and go on.
@@ -35,6 +39,7 @@ class Bookkeeping(Callback):
         module: TrainingModule,
         stop: StopRequest,
         report: AbstractReport,
+        watch: Watch | None = None,
     ) -> None:
         self._folder = folder
         self._task = task
@@ -43,6 +48,7 @@ class Bookkeeping(Callback):
         self._log: MetricsLog | None = None
         self._stop = stop
         self._report = report
+        self._watch = watch
         self._rate_since: tuple[float, int] | None = None
         self._saved_step: int | None = None
         # Found once: a trivial method's figure may take a while.
@@ -115,6 +121,8 @@ class Bookkeeping(Callback):
         self._report.evaluated("validation", state.step, found.metrics)
         state.validated_step = state.step
         state.reached = self._reached(found.metrics)
+        if self._watch is not None:
+            self._watch(state.step, found.metrics)
         # A loss that is not a number is not better than any.
         if not (math.isfinite(found.loss) and (state.best_loss is None or found.loss < state.best_loss)):
             state.stale += 1

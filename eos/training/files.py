@@ -37,7 +37,7 @@ def disk_full_named(path: Path) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if _is_disk_full(error):
+        if is_disk_full(error):
             raise RunError(
                 f"the disk is full: {path} could not be written; what was saved before is intact. "
                 f"Free some space, then go on with resume=true."
@@ -76,8 +76,11 @@ def _synchronise(path: Path) -> None:
         os.close(descriptor)
 
 
-def _is_disk_full(error: BaseException) -> bool:
-    """Libraries wrap the system's error or only quote it: torch's zip writer does the one, safetensors the other."""
+def is_disk_full(error: BaseException) -> bool:
+    """Whether "no space left" lies behind an error.
+
+    Libraries wrap the system's error or only quote it: torch's zip writer does the one, safetensors the other.
+    """
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT):

@@ -12,7 +12,7 @@ from lightning.pytorch import Trainer
 
 from eos.errors import RunError
 from eos.tasks.task import AbstractTask
-from eos.training.bookkeeping import Bookkeeping
+from eos.training.bookkeeping import Bookkeeping, Watch
 from eos.training.checkpoint import AtomicCheckpointIO
 from eos.training.config import Device, TrainingOptions
 from eos.training.data import TrainingData
@@ -30,6 +30,7 @@ def fit(
     device: torch.device,
     stop: StopRequest,
     report: AbstractReport,
+    watch: Watch | None = None,
 ) -> None:
     """Train from the folder's latest checkpoint, or from the start where there is none; ``module`` ends on ``device``.
 
@@ -38,11 +39,12 @@ def fit(
 
     Raises:
         RunError: a step was not finite or needed too much memory, the disk is full, or the folder is damaged.
+        RunAbandoned: ``watch`` raised it.
     """
     options = module.training_options
     with (
         quiet_lightning(),
-        closing(Bookkeeping(folder, task, module=module, stop=stop, report=report)) as bookkeeping,
+        closing(Bookkeeping(folder, task, module=module, stop=stop, report=report, watch=watch)) as bookkeeping,
     ):
         trainer = Trainer(
             accelerator="gpu" if device.type == "cuda" else "cpu",

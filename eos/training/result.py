@@ -9,7 +9,7 @@ from typing import Any, Literal
 from eos.errors import RunError
 from eos.training.files import read_json, write_json
 
-Status = Literal["finished", "stopped", "failed"]
+Status = Literal["finished", "stopped", "abandoned", "failed"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,7 +17,8 @@ class Result:
     """What result.json holds.
 
     Arguments:
-        status: finished; stopped by a signal, and ready to go on; failed, with ``error``.
+        status: finished; stopped by a signal, and ready to go on; abandoned after a validation, because who watched it
+            thought it not worth going on with; failed, with ``error``.
         names: the recipes that the run was made of.
         seed: of the run.
         metrics: on validation and test, of the weights in weights.safetensors; empty unless finished. None stands

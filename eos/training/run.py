@@ -17,6 +17,7 @@ from eos.compose.run import RunRecipe, read_run_recipe, save_run_recipe
 from eos.errors import CompositionError, RunError
 from eos.models import load_weights, save_weights
 from eos.tasks.task import AbstractTask, Split
+from eos.training.bookkeeping import Watch
 from eos.training.config import TrainingOptions
 from eos.training.evaluation import Evaluation, Progress, evaluate
 from eos.training.files import read_json, replacing, write_json
@@ -27,13 +28,20 @@ from eos.training.provenance import device_name, peak_memory, provenance
 from eos.training.report import AbstractReport, report_on
 from eos.training.result import Result, Status, plain, read_result
 from eos.training.state import seed_everything
-from eos.training.stopping import EvaluationAbandoned, StopRequest
+from eos.training.stopping import EvaluationAbandoned, RunAbandoned, StopRequest
 
 Recipe = RunRecipe[TrainingOptions]
 HELD_OUT: tuple[Split, ...] = ("validation", "test")
 
 
-def train(recipe: Recipe, path: Path, *, console: Console | None = None, command: Sequence[str] = ()) -> Result:
+def train(
+    recipe: Recipe,
+    path: Path,
+    *,
+    console: Console | None = None,
+    command: Sequence[str] = (),
+    watch: Watch | None = None,
+) -> Result:
     """Begin a run in a new folder.
 
     Arguments:
@@ -41,9 +49,11 @@ def train(recipe: Recipe, path: Path, *, console: Console | None = None, command
         path: the run's folder, which must not exist yet.
         console: where to show progress; None shows nothing.
         command: the command line, kept in run.json.
+        watch: told the step and the metrics of every validation; may raise RunAbandoned.
 
     Returns:
-        The result, which also stands in the folder; its status is stopped where SIGINT or SIGTERM came.
+        The result, which also stands in the folder; its status is stopped where SIGINT or SIGTERM came, and abandoned
+        where ``watch`` gave it up.
 
     Raises:
         RunError: the folder exists, the disk is full, or the numbers stopped being finite.
@@ -68,10 +78,12 @@ def train(recipe: Recipe, path: Path, *, console: Console | None = None, command
                 for parent in new:
                     parent.rmdir()
             raise
-        return _complete(folder, recipe, module, task, device=device, console=console, command=command)
+        return _complete(folder, recipe, module, task, device=device, console=console, command=command, watch=watch)
 
 
-def resume(path: Path, *, console: Console | None = None, command: Sequence[str] = ()) -> Result:
+def resume(
+    path: Path, *, console: Console | None = None, command: Sequence[str] = (), watch: Watch | None = None
+) -> Result:
     """Go on with a run from its latest checkpoint; one that has finished is left as it is.
 
     Raises:
@@ -85,7 +97,7 @@ def resume(path: Path, *, console: Console | None = None, command: Sequence[str]
         if folder.result.exists() and (result := read_result(folder.result)).status == "finished":
             return result
         module, task = _prepared(folder, recipe)
-        return _complete(folder, recipe, module, task, device=device, console=console, command=command)
+        return _complete(folder, recipe, module, task, device=device, console=console, command=command, watch=watch)
 
 
 def recipe_of(folder: RunFolder) -> Recipe:
@@ -155,6 +167,7 @@ def _complete(
     device: torch.device,
     console: Console | None,
     command: Sequence[str],
+    watch: Watch | None,
 ) -> Result:
     """Train to the end of the budget, evaluate, and write down how it went."""
     folder.result.unlink(missing_ok=True)
@@ -165,8 +178,11 @@ def _complete(
         report.note(f"run {folder.path} on {device_name(device)}")
         report.note(task.summary)
         try:
-            fit(module, task, folder=folder, device=device, stop=stop, report=report)
-            result = _finish(folder, recipe, module, task, device=device, stop=stop, report=report)
+            try:
+                fit(module, task, folder=folder, device=device, stop=stop, report=report, watch=watch)
+                result = _finish(folder, recipe, module, task, device=device, stop=stop, report=report)
+            except RunAbandoned as reason:
+                result = _result("abandoned", recipe, module, device, error=str(reason))
             result.write(folder.result)
         except Exception as error:
             # On a full disk this fails too, and the first error has said so already.

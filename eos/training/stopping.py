@@ -12,6 +12,10 @@ class EvaluationAbandoned(Exception):
     """Raised from inside an evaluation when a stop was asked for; the run that asked catches it."""
 
 
+class RunAbandoned(Exception):
+    """Raised by who watches a run's validations: the run is not worth going on with."""
+
+
 class StoppedAtOnce(BaseException):
     """A second signal. No Exception, so that nothing between the handler and the command catches it."""
 

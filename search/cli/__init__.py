@@ -1,0 +1,1 @@
+"""The sub-commands ``eos search`` and ``eos worker``."""

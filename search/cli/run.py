@@ -1,0 +1,228 @@
+"""Begins searches and goes on with them."""
+
+import os
+import shlex
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import click
+from optuna.trial import TrialState
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from eos import registry
+from eos.cli.recipes import load_run_recipe
+from eos.errors import RecipeError
+from eos.tasks.task import AbstractTask
+from eos.training.run import make_task
+from eos.training.stopping import StopRequest
+from search.cli.request import JOURNAL, ROOT, Request, point, search_recipe, split
+from search.live import best_table, ended_line, live_view, standing, status_line
+from search.space import Space
+from search.storage import StudyError, open_storage, without_password
+from search.study import Quality, Study, StudyRecord, begin, carry_over, differences, exist, join
+from search.worker import Trainer, Worked, prepared, work
+
+#: Candidates where none are asked for, and seconds between two pictures of the table.
+TRIALS, REDRAW = 50, 1.0
+
+
+def run_search(request: Request) -> int:
+    """Begin a search or go on with it; the exit status."""
+    jobs, hours = request.whole("jobs", 1), request.hours
+    study, folder, space, task = _study(request)
+    signal = _alone(study, folder, space, task, hours) if jobs == 1 else _together(study, folder, jobs, hours)
+    show_study(study, folder)
+    now = standing(study.trials, study.wanted)
+    go_on = shlex.join(["eos", "search", *sys.argv[2:]]) if len(sys.argv) > 2 else f"eos worker {folder}"
+    if signal is not None:
+        click.echo(f"Stopped and saved. To go on: {go_on}", err=True)
+        return 128 + signal
+    if now.waiting:
+        click.echo(f"{now.waiting} trials wait. To go on: {go_on}", err=True)
+    return 0
+
+
+def _study(request: Request) -> tuple[Study, Path, Space, AbstractTask]:
+    """The study that is asked for, begun if it is new, with trials enough."""
+    base = load_run_recipe(request.overrides)
+    search = search_recipe(request)
+    names = [request.own.get("search", "stages"), base.names["model"], base.names.get("experiment", base.names["task"])]
+    name = request.own.get("study", "-".join(names))
+    folder = Path(request.own.get("folder", ROOT / name))
+    task = make_task(base)
+    (folder / "data").mkdir(parents=True, exist_ok=True)
+    task.prepare(folder / "data")
+    space = Space(search, base, task=task)
+    record = StudyRecord(
+        search=search, base=base, space=space.description, quality=_quality(search.metric, task), folder=str(folder)
+    )
+    url = request.own.get("storage", str(folder / JOURNAL))
+    if name in exist(open_storage(url)):
+        study = join(url, name)
+        if lines := differences(study.record, record):
+            raise StudyError(
+                f"study {name} was begun otherwise:\n"
+                + "\n".join(f"  {line}" for line in lines)
+                + f"\nGo on with it as it was begun, or begin another and take over what is still valid: "
+                f"study={name}-2 from={name}"
+            )
+        if "trials" in request.own:
+            study.ask_for(request.whole("trials", TRIALS))
+    else:
+        study = begin(url, name, record)
+        _fill(study, space, request, url)
+    point(folder, url, name)
+    return study, folder, space, task
+
+
+def _quality(metric: str | None, task: AbstractTask) -> Quality:
+    from eos.tasks.task import Counts
+
+    standard = task.standard
+    if metric is None or metric == standard.metric:
+        return Quality(metric=standard.metric, higher=standard.higher)
+    batch = next(iter(task.evaluation_batches("validation", 1)))
+    known = [*task.metrics(0.0, task.count(batch) + Counts()), standard.metric]
+    if metric not in known:
+        from eos.errors import unknown
+
+        raise RecipeError(unknown("metric of the task", metric, known))
+    return Quality(metric=metric, higher=not metric.startswith(("nats", "bits", "perplexity")))
+
+
+def _fill(study: Study, space: Space, request: Request, url: str) -> None:
+    """The first trials of a new study: those of another, known recipes, and those that the sampler proposes."""
+    if (source := request.own.get("from")) is not None:
+        place = request.own.get("storage", str(ROOT / source / JOURNAL))
+        taken, left = carry_over(join(place, source), study, space)
+        click.echo(f"{taken} trials taken over from {source}, {left} left there: no candidates of this space", err=True)
+    for name in study.record.search.first:
+        try:
+            study.enqueue(space.known(name).params, origin=name)
+        except RecipeError as error:
+            click.echo(f"{name} is not tried first: {error}", err=True)
+    if study.record.search.sampler == "grid":
+        candidates = [candidate.params for candidate in space.every()]
+        limit = request.whole("trials", len(candidates))
+        for params in candidates[:limit]:
+            study.enqueue(params, origin="grid")
+        study.ask_for(min(limit, len(study.trials)))
+    else:
+        study.ask_for(request.whole("trials", TRIALS))
+
+
+def _alone(study: Study, folder: Path, space: Space, task: AbstractTask, hours: float | None) -> int | None:
+    """Work in this process; the signal that stopped it."""
+    console = Console(stderr=True)
+    trainer = Trainer(study, task, folder)
+    until = None if hours is None else time.monotonic() + 3600 * hours
+    if not console.is_terminal:
+        return _work(study, space, trainer, folder, until, console).signal
+    with Live(console=console, get_renderable=lambda: live_view(study, workers=1), refresh_per_second=1 / REDRAW):
+        return _work(study, space, trainer, folder, until, None).signal
+
+
+def _work(
+    study: Study, space: Space, trainer: Trainer, folder: Path, until: float | None, console: Console | None
+) -> Worked:
+    def each(number: int, status: str) -> None:
+        if console is not None and status != "running":
+            console.print(Text(ended_line(study, number)), soft_wrap=True, highlight=False)
+
+    return work(study, space, trainer, folder=folder / "trials", until=until, each=each)
+
+
+def _together(study: Study, folder: Path, jobs: int, hours: float | None) -> int | None:
+    """Let several processes work, and show how it stands; the signal that stopped them."""
+    console = Console(stderr=True)
+    environment = dict(os.environ)
+    environment.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // jobs)))
+    where = [f"storage={study.url}", f"study={study.name}", f"folder={folder}"]
+    command = [sys.executable, "-m", "eos.cli.main"]
+    for plugin in registry.plugin_folders():
+        command += ["--plugins", str(plugin)]
+    command += ["worker", *where, *([] if hours is None else [f"hours={hours}"])]
+    seen: set[int] = {trial.number for trial in study.trials if trial.state.is_finished()}
+    with StopRequest() as stop:
+        workers = [_start(command, environment, _log(folder, number)) for number in range(jobs)]
+        told = False
+        live = Live(
+            console=console, get_renderable=lambda: live_view(study, workers=jobs), refresh_per_second=1 / REDRAW
+        )
+        if console.is_terminal:
+            live.start()
+        while any(worker.poll() is None for worker in workers):
+            time.sleep(0.2)
+            if stop.signal is not None and not told:
+                told = True
+                for worker in workers:
+                    worker.send_signal(stop.signal)
+            if not console.is_terminal:
+                seen = _tell_ended(study, seen, console)
+        if console.is_terminal:
+            live.stop()
+    for number, worker in enumerate(workers):
+        if worker.returncode and stop.signal is None:
+            log = _log(folder, number)
+            last = log.read_text(encoding="utf-8", errors="replace").strip().rpartition("\n")[2]
+            raise StudyError(f"a worker ended with an error; the end of {log}: {last}")
+    return stop.signal
+
+
+def _log(folder: Path, number: int) -> Path:
+    return folder / f"worker-{number}.log"
+
+
+def _start(command: list[str], environment: dict[str, str], log: Path) -> "subprocess.Popen[bytes]":
+    """A worker outside of the terminal's process group, so that it is told of Ctrl-C once."""
+    with log.open("ab") as out:
+        return subprocess.Popen(
+            command, env=environment, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True
+        )
+
+
+def _tell_ended(study: Study, seen: set[int], console: Console) -> set[int]:
+    ended = {trial.number for trial in study.trials if trial.state.is_finished()}
+    for number in sorted(ended - seen):
+        console.print(Text(ended_line(study, number)), soft_wrap=True, highlight=False)
+    return ended
+
+
+def run_worker(arguments: tuple[str, ...]) -> int:
+    """Join a study and work on it; the exit status."""
+    from search.cli.request import located
+
+    own = ("storage", "study", "folder", "hours")
+    paths = [text for text in arguments if "=" not in text]
+    request = split([text for text in arguments if "=" in text], own)
+    if len(paths) > 1 or request.overrides or request.search:
+        raise RecipeError(
+            "a worker is told its study alone: its folder, or storage=URL study=NAME; and hours=, folder="
+        )
+    study, folder = located(paths[0] if paths else None, request.own)
+    space, task = prepared(study, folder)
+    until = None if request.hours is None else time.monotonic() + 3600 * request.hours
+    console = Console(stderr=True)
+    console.print(Text(f"worker of study {study.name} in {without_password(study.url)}"), soft_wrap=True)
+    done = _work(study, space, Trainer(study, task, folder), folder, until, console)
+    console.print(Text(f"{done.trials} trials; {status_line(standing(study.trials, study.wanted))}"), soft_wrap=True)
+    return 0 if done.signal is None else 128 + done.signal
+
+
+def show_study(study: Study, folder: Path) -> None:
+    """Print how a study stands, and what to type next."""
+    from eos.cli.output import console, print_columns, print_line
+
+    trials = study.trials
+    print_line(f"study {study.name}: {status_line(standing(trials, study.wanted))}", style="bold")
+    if any(trial.state == TrialState.COMPLETE for trial in trials):
+        out = console()
+        out.print(best_table(trials, study.record))
+    where = shlex.quote(str(folder))
+    rows = [("folder", str(folder)), ("next", f"eos search report {where}"), ("", f"eos search export {where} N")]
+    rows.append(("", f"optuna-dashboard {shlex.quote(without_password(study.url))}"))
+    print_columns((name, Text(value)) for name, value in rows)

@@ -1,0 +1,74 @@
+"""Where a study is kept: a journal file, SQLite, PostgreSQL or MySQL by URL, or a proxy of one of them."""
+
+import re
+import warnings
+from pathlib import Path
+
+from optuna.exceptions import ExperimentalWarning, OptunaError
+from optuna.storages import BaseStorage, GrpcStorageProxy, JournalStorage, RDBStorage
+from optuna.storages.journal import JournalFileBackend
+
+from eos.errors import EOSError, install
+
+#: Seconds that a writer waits for another one to leave a SQLite file, and a worker for a proxy.
+PATIENCE, PATIENCE_OF_PROXY = 60, 10
+
+
+class StudyError(EOSError, RuntimeError):
+    """A study or a storage that cannot be used."""
+
+
+def open_storage(url: str) -> BaseStorage:
+    """The storage of a URL.
+
+    Arguments:
+        url: a path that ends with .log or .journal (a journal file), ``sqlite:///PATH``, ``postgresql://…`` or
+            ``mysql://…``, or ``grpc://HOST:PORT`` (what ``eos search serve`` shows).
+
+    Raises:
+        StudyError: nobody answers there, the file is no storage, or a newer version has written it.
+    """
+    try:
+        if (proxy := re.fullmatch(r"grpc://([\w.-]+):(\d+)", url)) is not None:
+            with warnings.catch_warnings():
+                # Chosen knowing that it may change.
+                warnings.simplefilter("ignore", ExperimentalWarning)
+                storage = GrpcStorageProxy(host=proxy[1], port=int(proxy[2]))
+            storage.wait_server_ready(timeout=PATIENCE_OF_PROXY)
+            return storage
+        if "://" not in url:
+            path = Path(url)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            return JournalStorage(JournalFileBackend(str(path)))
+        keywords = {"connect_args": {"timeout": PATIENCE}} if url.startswith("sqlite") else {"pool_pre_ping": True}
+        return RDBStorage(_with_driver(url), engine_kwargs=keywords)
+    except Exception as error:
+        raise StudyError(f"the storage {without_password(url)} cannot be used: {_reason(error)}") from error
+
+
+def _with_driver(url: str) -> str:
+    """PostgreSQL by psycopg and MySQL by PyMySQL, unless the URL names a driver."""
+    for plain, driven in (("postgresql://", "postgresql+psycopg://"), ("mysql://", "mysql+pymysql://")):
+        if url.startswith(plain):
+            return driven + url.removeprefix(plain)
+    return url
+
+
+def without_password(url: str) -> str:
+    """The URL as it may be shown."""
+    return re.sub(r"(://[^:/@]*):[^@]*@", r"\1:…@", url)
+
+
+def _reason(error: BaseException) -> str:
+    """In a line, with what to do where it is known."""
+    text = " ".join(str(error).split())
+    if isinstance(error, ImportError):
+        return f"its driver is not installed; {install('storage')}"
+    if "timed out" in text or "timeout" in text:
+        return "nobody answers; is it running, and is the port right?"
+    if "optuna storage upgrade" in text or "runtime optuna version" in text.lower():
+        return f"it was written by another version of Optuna ({text[:200]})"
+    if "could not translate host" in text or "refused" in text.lower():
+        return f"nobody answers ({text[:160]})"
+    kind = "" if isinstance(error, OptunaError) else f"{type(error).__name__}: "
+    return f"{kind}{text[:300]}"

@@ -1,0 +1,157 @@
+"""The commands: a search is begun, stopped, gone on with, shown and exported."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from optuna.trial import TrialState
+
+from eos.cli.main import main
+from search.study import join
+from tests.search.conftest import SMALL
+
+NARROW = ["search.expand=[linear,elu]", "search.oscillation=[none,key_gate]", "search.shrink=fixed",
+          "search.options=none", "search.vary={}", "search.first=[]"]  # fmt: skip
+BEGUN = ["search", *SMALL, *NARROW, "study=tested"]
+LOG = "runs/search/tested/study.log"
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["eos"])
+
+
+def test_a_search_is_begun_gone_on_with_shown_and_exported(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*BEGUN, "trials=2"]) == 0
+    said = capsys.readouterr()
+    assert re.search(r"trial 1  accuracy [\d.]+  expand=\w+ oscillation=\w+  \(2 of 2 trials\)", said.err)
+    assert "eos search export runs/search/tested N" in said.out
+    assert not list(Path("runs").rglob("weights.safetensors"))
+
+    assert main([*BEGUN, "trials=3"]) == 0
+    study = join(LOG)
+    assert [trial.state for trial in study.trials] == [TrialState.COMPLETE] * 3
+    assert study.trials[0].user_attrs["seconds"] > 0
+
+    capsys.readouterr()
+    assert main(["search", "show", "tested"]) == 0
+    assert "study tested: 3 of 3 trials" in capsys.readouterr().out
+
+    assert main(["search", "export", "tested", "1", "--name", "mine", "--into", "plugin"]) == 0
+    assert "eos --plugins plugin train experiment=mine" in capsys.readouterr().out
+    assert main(["--plugins", "plugin", "train", "experiment=mine", "run=again"]) == 0
+    logs = [Path(place) / "metrics.csv" for place in ("runs/search/tested/trials/0001/seed-1", "again")]
+    values = [re.findall(r"validation/accuracy,([\d.]+)", log.read_text()) for log in logs]
+    assert values[0] == values[1] != []
+
+
+def test_a_search_that_was_begun_otherwise_says_what_changed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*BEGUN, "trials=1"]) == 0
+    changed = [text.replace("[linear,elu]", "[linear,ones]") for text in BEGUN]
+    capsys.readouterr()
+    assert main([*changed, "layers=2"]) == 2
+    said = capsys.readouterr().err
+    assert "space: expand: +ones −elu" in said
+    assert "model.layers: 1 → 2" in said
+    assert "study=tested-2 from=tested" in said
+    assert main([*changed[:-1], "study=tested-2", "from=tested", "trials=2"]) == 0
+    assert re.search(r"[01] trials taken over from tested", capsys.readouterr().err)
+
+
+def test_a_grid_is_every_candidate_once() -> None:
+    assert main([*BEGUN, "search.sampler=grid"]) == 0
+    found = {tuple(trial.params.items()) for trial in join(LOG).trials}
+    assert len(found) == len(join(LOG).trials) == 4
+
+
+def test_several_objectives_have_a_value_each() -> None:
+    assert main([*BEGUN, "trials=2", "search.objectives=[quality,state]", "search.sampler=nsga2"]) == 0
+    assert all(len(trial.values) == 2 for trial in join(LOG).trials)
+
+
+def test_a_bad_candidate_is_pruned() -> None:
+    pruned = ["search.pruner=median", "search.startup=1", "steps=8", "validate_every=1"]
+    assert main([*BEGUN, *pruned, "trials=6"]) == 0
+    states = [trial.state for trial in join(LOG).trials]
+    assert set(states) <= {TrialState.COMPLETE, TrialState.PRUNED}
+    assert all(trial.intermediate_values for trial in join(LOG).trials)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        ([*BEGUN, "search.metric=acuracy"], "Did you mean 'accuracy'"),
+        ([*BEGUN, "search.samplr=tpe"], "Did you mean 'sampler'"),
+        ([*BEGUN, "trials=many"], "trials must be a whole number"),
+        ([*BEGUN, "hours=-1"], "hours must be a number above 0"),
+        ([*BEGUN, "search.match={params: 10}"], "10 parameters"),
+        ([*BEGUN, "storage=postgresql://nobody@127.0.0.1:1/eos"], "cannot be used"),
+        ([*BEGUN, "search.pruner=asha", "validate_every=null"], "set training.validate_every"),
+        (["search", "show", "nowhere"], "nowhere is no folder of a search"),
+        (["worker", "nowhere"], "nowhere is no folder of a search"),
+        (["search", "nonsense"], "nonsense"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else value[-1],
+)
+def test_bad_input_is_one_clear_line(arguments: list[str], reason: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(arguments) == 2
+    assert reason in capsys.readouterr().err
+
+
+def eos(*arguments: str) -> "subprocess.Popen[str]":
+    command = [sys.executable, "-m", "eos.cli.main", *arguments]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
+    return subprocess.Popen(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment)
+
+
+def until(condition: object, *, seconds: float = 90.0) -> None:
+    end = time.monotonic() + seconds
+    while not condition():  # type: ignore[operator]
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.1)
+
+
+def begun(steps: int) -> bool:
+    logs = list(Path("runs/search/tested/trials").glob("*/seed-1/metrics.csv")) if Path(LOG).exists() else []
+    return any(len(path.read_text().splitlines()) > steps for path in logs)
+
+
+def test_ctrl_c_keeps_what_was_done_and_the_same_command_goes_on() -> None:
+    slow = [*BEGUN, "trials=2", "steps=500", "validate_every=null", "log_every=1"]
+    process = eos(*slow)
+    until(lambda: begun(20))
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGINT, said
+    assert "To go on: eos search" in said
+    assert [trial.state for trial in join(LOG).trials] == [TrialState.WAITING] * 2
+    params = join(LOG).trials[0].params
+    process = eos(*slow)
+    _, said = process.communicate(timeout=300)
+    assert process.returncode == 0, said
+    trials = join(LOG).trials
+    assert [trial.state for trial in trials] == [TrialState.COMPLETE] * 2
+    assert trials[0].params == params
+    log = Path("runs/search/tested/trials/0000/seed-1/metrics.csv").read_text().splitlines()
+    steps = [int(line.split(",")[0]) for line in log[1:] if "nats" in line and "train" in line]
+    assert steps == list(range(1, 501))
+
+
+@pytest.mark.slow
+def test_workers_share_a_search_and_a_killed_one_loses_nothing() -> None:
+    process = eos(*BEGUN, "trials=6", "jobs=2", "steps=400", "validate_every=null", "log_every=1")
+    until(lambda: begun(5))
+    workers = subprocess.run(["pgrep", "-f", "eos.cli.main worker .*study=tested"], capture_output=True, text=True)
+    os.kill(int(workers.stdout.split()[0]), signal.SIGKILL)
+    _, said = process.communicate(timeout=300)
+    trials = join(LOG).trials
+    done = [trial for trial in trials if trial.state == TrialState.COMPLETE]
+    assert len(done) == 6, said
+    assert process.returncode == 2  # a worker was killed, and that is said
+    assert len({str(trial.params) for trial in done}) >= 1
