@@ -100,7 +100,7 @@ def _fill(study: Study, space: Space, request: Request, url: str) -> None:
         place = request.own.get("storage", str(ROOT / source / JOURNAL))
         taken, left = carry_over(join(place, source), study, space)
         click.echo(f"{taken} trials taken over from {source}, {left} left there: no candidates of this space", err=True)
-    for name in study.record.search.first:
+    for name in study.record.search.first[: request.whole("trials", TRIALS)]:
         try:
             study.enqueue(space.known(name).params, origin=name)
         except RecipeError as error:
