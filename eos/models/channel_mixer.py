@@ -11,6 +11,11 @@ from eos.layer.token_shift import Shift, previous
 from eos.stage import activate
 
 
+def hidden_width(options: ChannelMixer, width: int) -> int:
+    """Hidden channels in a model of this width: ``ratio`` times as many, rounded up to a ``multiple``."""
+    return math.ceil(round(options.ratio * width, 6) / options.multiple) * options.multiple
+
+
 class FeedForward(nn.Module):
     """glu: W_3 (φ(W_1 x) ∘ W_2 x); mlp: W_2 φ(W_1 x); with a gate, times sigmoid(W_g x).
 
@@ -22,7 +27,7 @@ class FeedForward(nn.Module):
 
     def __init__(self, options: ChannelMixer, width: int, *, layer: int, layers: int) -> None:
         super().__init__()
-        hidden = math.ceil(round(options.ratio * width, 6) / options.multiple) * options.multiple
+        hidden = hidden_width(options, width)
         self.activation = options.activation
         self.gate = nn.Linear(width, hidden, bias=False)
         self.value = nn.Linear(width, hidden, bias=False) if options.name == "glu" else None
