@@ -106,8 +106,15 @@ def matched(
     """
     setting = Setting(*task) if isinstance(task, tuple) else Setting(task.model, task.length, task.grid)
 
+    known: list[tuple[ModelRecipe, ModelCost]] = []
+
     def cost(changed: ModelRecipe) -> ModelCost:
-        return cost_of(changed, make=setting.make, length=setting.length, grid=setting.grid, device=device)
+        for before, reached in known:
+            if before is changed:
+                return reached
+        reached = cost_of(changed, make=setting.make, length=setting.length, grid=setting.grid, device=device)
+        known.append((changed, reached))
+        return reached
 
     found = recipe
     if match.state is not None:
@@ -167,19 +174,25 @@ def _with_size(recipe: ModelRecipe, size: Size, target: float, cost: Cost) -> Mo
 
 def _rounded(hidden: float, multiple: int, width: int) -> int:
     """The nearest multiple that is a hidden width: above 0, and within what a recipe's ratio may be."""
-    high = option_fields(ChannelMixer)["ratio"].high
-    assert high is not None
-    most = int(high * width) // multiple
+    most = max(1, int(_most_ratio() * width) // multiple)
     return max(1, most if hidden >= most * multiple else round(hidden / multiple)) * multiple
 
 
+def _most_ratio() -> float:
+    high = option_fields(ChannelMixer)["ratio"].high
+    assert high is not None
+    return high
+
+
 def _with_hidden(recipe: ModelRecipe, hidden: int, multiple: int) -> ModelRecipe:
-    mixer = replace(recipe.channel_mixer, ratio=hidden / recipe.width, multiple=multiple)
+    # a multiple above the most is rounded up to from there
+    ratio = min(hidden / recipe.width, _most_ratio())
+    mixer = replace(recipe.channel_mixer, ratio=ratio, multiple=multiple)
     return replace(recipe, channel_mixer=mixer)
 
 
 def _complaint(name: str, target: float, why: str) -> str:
-    return f"{target:,.0f} {UNITS[name]} cannot be met within {NEAR[name]:.0%}: {why}"
+    return f"{target:,.0f} {UNITS[name]} cannot be met within {100 * NEAR[name]:.0f} %: {why}"
 
 
 def _changes(before: ModelRecipe, after: ModelRecipe) -> dict[str, int | float]:

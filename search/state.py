@@ -24,8 +24,8 @@ KNOBS: tuple[Knob, ...] = ("key_size", "heads")
 MOST = 1024
 #: Evaluations of a knob: a guess, what is affine, and rounding.
 TRIES = 4
-#: How far around a wanted size others are tried: at least so many, and so much of it.
-FEW, REACH = 2, 0.08
+#: A memory this near its budget is not brought nearer, relative.
+ENOUGH = 0.01
 
 
 class MisfitError(EOSError):
@@ -38,13 +38,14 @@ class _Line:
 
     size: int
     slope: float
-    offset: float = 0.0
+    offset: float
     measured: bool = False
 
     def after(self, size: int, memory: float) -> "_Line":
         """What is known once ``memory`` was found at a size."""
         if not self.measured:
-            return _Line(size, memory / size, measured=True)
+            offset = self.offset if self.offset < memory else 0.0
+            return _Line(size, (memory - offset) / size, offset, measured=True)
         if size == self.size:
             return self
         slope = (memory - self.slope * self.size - self.offset) / (size - self.size)
@@ -52,56 +53,74 @@ class _Line:
 
 
 def with_state(recipe: ModelRecipe, target: float, cost: Cost, *, near: float) -> ModelRecipe:
-    """The recipe whose memory is nearest to ``target`` bytes.
+    """The recipe whose memory is nearest to ``target`` bytes, or within 1 % of them.
 
     Raises:
         MisfitError: it is further off than ``near``, relative.
     """
-    names = list(dict.fromkeys(resolve_layout(recipe)))
-    eos = [name for name in names if isinstance(recipe.mixers[name], EOSMixer)]
-    if not eos:
-        kinds = " and ".join(sorted({recipe.mixers[name].kind for name in names}))
-        raise MisfitError(f"the layout has no mixer with a K, only {kinds}, which keeps {cost(recipe).memory:,}")
-    if any(recipe.mixers[name].direction != "forward" for name in names):
+    layout = resolve_layout(recipe)
+    plain = sorted({name for name in layout if not isinstance(recipe.mixers[name], EOSMixer)})
+    eos = [name for name in dict.fromkeys(layout) if name not in plain]
+    if any(recipe.mixers[name].direction != "forward" for name in layout):
         raise MisfitError("the mixers see what comes later, and nothing is kept for decoding")
-    ranges = []
+    kinds = " and ".join(sorted({recipe.mixers[name].kind for name in plain}))
+    if not eos:
+        raise MisfitError(f"a layout of {kinds} alone has no K; it keeps {cost(recipe).memory:,}")
+    others = 0
+    if plain:
+        alone = cost(replace(recipe, layout=plain))
+        others = sum(alone.mixers[name].memory * layout.count(name) for name in plain)
+    if recipe.channel_mixer.name != "none" and recipe.channel_mixer.token_shift:
+        others += FLOAT * recipe.layers * recipe.width
+    reached = 0
     for knob in KNOBS:
-        free = [name for name in eos if _is_free(recipe, name, knob)]
+        free = _having(recipe, eos, knob)
         if free:
-            recipe, reached = _tuned(recipe, free, knob, target, cost)
+            recipe, reached = _tuned(recipe, free, knob, target, others, cost)
             if abs(reached / target - 1) <= near:
                 return recipe
-            ranges.append((recipe, free, knob))
-    reached = cost(recipe).memory
-    if ranges:
-        raise MisfitError(f"{'; '.join(_range(*each, cost) for each in ranges)}; the nearest is {reached:,}")
-    if abs(reached / target - 1) <= near:
-        return recipe
-    only = ", ".join(f"mixers.{name}.key_size={_context(recipe, name).key_size}" for name in eos)
-    raise MisfitError(f"it does not depend on K, for the stages stand together with {only} alone; it is {reached:,}")
+    kept = f", with what {kinds} mixers keep, which have no K" if plain else ""
+    raise MisfitError(f"{_extreme(recipe, eos, below=target < reached)} {reached:,} at {_said(recipe, eos)}{kept}")
 
 
-def _tuned(recipe: ModelRecipe, names: list[str], knob: Knob, target: float, cost: Cost) -> tuple[ModelRecipe, int]:
-    """The recipe with the sizes that come nearest, and its memory."""
-    layout, lines = resolve_layout(recipe), {}
-    for name in names:
-        context = _context(recipe, name)
-        memory = FLOAT * layout.count(name) * context.heads * context.key_size * context.value_size
-        lines[name] = _Line(_size(recipe, name, knob), memory / _size(recipe, name, knob))
-    others, tried = 0, []
+def _tuned(
+    recipe: ModelRecipe, names: list[str], knob: Knob, target: float, others: int, cost: Cost
+) -> tuple[ModelRecipe, int]:
+    """The recipe with the sizes that come nearest, and its memory, of which ``others`` bytes are likely no mixer's."""
+    layout = resolve_layout(recipe)
+    lines = {name: _guess(recipe, name, knob, layout.count(name)) for name in names}
     found: list[tuple[ModelRecipe, int]] = []
-    for _ in range(TRIES):
-        sizes = _chosen(recipe, lines, knob, target - others)
-        if sizes in tried:
-            break
+    tried: list[dict[str, int]] = []
+    # what K alone has reached is evaluated already
+    own = {name: line.size for name, line in lines.items()}
+    sizes = own if knob == "heads" else _chosen(recipe, lines, knob, target - others)
+    while sizes not in tried and len(tried) < TRIES:
         tried.append(sizes)
         changed = _with_sizes(recipe, sizes, knob)
         reached = cost(changed)
         found.append((changed, reached.memory))
+        if abs(reached.memory / target - 1) <= ENOUGH:
+            break
         memories = {name: reached.mixers[name].memory * layout.count(name) for name in names}
         others = reached.memory - sum(memories.values())
         lines = {name: line.after(sizes[name], memories[name]) for name, line in lines.items()}
+        sizes = _chosen(recipe, lines, knob, target - others)
     return min(found, key=lambda each: abs(each[1] - target))
+
+
+def _guess(recipe: ModelRecipe, name: str, knob: Knob, layers: int) -> _Line:
+    """What is likely before anything is evaluated: H · K · V, and what short convolutions remember."""
+    mixer, context = _eos(recipe, name), _context(recipe, name)
+    slope, offset = context.heads * (context.value_size + (mixer.denominator is not None)), 0
+    if mixer.short_convolution is not None:
+        taps, targets = mixer.short_convolution.size - 1, mixer.short_convolution.targets
+        slope += taps * (context.substeps * context.groups + context.heads) * ("expand" in targets)
+        offset = taps * context.substeps * context.heads * context.value_size * ("input" in targets)
+    if knob == "heads":
+        slope, offset = (slope * context.key_size + offset) // context.heads, 0
+    if mixer.token_shift is not None:
+        offset += recipe.width
+    return _Line(_size(recipe, name, knob), FLOAT * layers * slope, FLOAT * layers * offset)
 
 
 def _chosen(recipe: ModelRecipe, lines: dict[str, _Line], knob: Knob, target: float) -> dict[str, int]:
@@ -118,13 +137,12 @@ def _chosen(recipe: ModelRecipe, lines: dict[str, _Line], knob: Knob, target: fl
 
 
 def _nearest(recipe: ModelRecipe, name: str, knob: Knob, wanted: float) -> int:
-    """The allowed size nearest to a wanted one; where there is none around it, the first on the way to the recipe's."""
-    empty = min(max(wanted, 1.0), float(MOST))
+    """The allowed size nearest to a wanted one; where none around it is, the last on the way there."""
+    found, empty = _size(recipe, name, knob), min(max(wanted, 1.0), float(MOST))
     close = _around(recipe, name, knob, empty)
     if close is not None:
         return close
-    found = _size(recipe, name, knob)
-    while abs(found - empty) > FEW:
+    while abs(found - empty) > 1:
         middle = (found + empty) / 2
         close = _around(recipe, name, knob, middle)
         if close == found:
@@ -134,20 +152,15 @@ def _nearest(recipe: ModelRecipe, name: str, knob: Knob, wanted: float) -> int:
 
 
 def _around(recipe: ModelRecipe, name: str, knob: Knob, place: float) -> int | None:
-    reach = max(FEW, REACH * place)
-    sizes = range(max(1, math.ceil(place - reach)), min(MOST, math.floor(place + reach)) + 1)
-    return next(
-        (size for size in sorted(sizes, key=lambda s: abs(s - place)) if _allows(recipe, name, knob, size)), None
-    )
+    """The nearest allowed size among the multiples below and above of all that divides the recipe's own.
 
-
-def _is_free(recipe: ModelRecipe, name: str, knob: Knob) -> bool:
-    """Whether a size may be another; without a value_size, H · V does not depend on H."""
-    mixer, size = recipe.mixers[name], _size(recipe, name, knob)
-    if knob == "heads" and isinstance(mixer, EOSMixer) and mixer.value_size is None:
-        return False
-    others = {2 * size, size // 2, size + 1, size - 1} - {0, size}
-    return any(_allows(recipe, name, knob, other) for other in sorted(others) if other <= MOST)
+    Sizes that stages allow are multiples: of two for pairs, of 2 d for modes of d entries.
+    """
+    own = _size(recipe, name, knob)
+    steps = [step for step in range(1, own + 1) if own % step == 0]
+    sizes = {whole * step for step in steps for whole in (math.floor(place / step), math.ceil(place / step))}
+    nearest = sorted((size for size in sizes if 1 <= size <= MOST), key=lambda size: abs(size - place))
+    return next((size for size in nearest if size == own or _allows(recipe, name, knob, size)), None)
 
 
 def _allows(recipe: ModelRecipe, name: str, knob: Knob, size: int) -> bool:
@@ -158,13 +171,11 @@ def _allows(recipe: ModelRecipe, name: str, knob: Knob, size: int) -> bool:
 def _with_sizes(recipe: ModelRecipe, sizes: dict[str, int], knob: Knob) -> ModelRecipe:
     mixers = dict(recipe.mixers)
     for name, size in sizes.items():
-        mixer = mixers[name]
-        assert isinstance(mixer, EOSMixer)
-        if size == _size(recipe, name, knob):
-            continue
-        key = size if knob == "key_size" else _context(recipe, name).key_size
-        mixers[name] = replace(mixer, key_size=key, heads=size if knob == "heads" else mixer.heads)
-    return replace(recipe, mixers=mixers)
+        mixer, context = _eos(recipe, name), _context(recipe, name)
+        if size != _size(recipe, name, knob):
+            key, heads = (size, mixer.heads) if knob == "key_size" else (context.key_size, size)
+            mixers[name] = replace(mixer, key_size=key, heads=heads)
+    return recipe if mixers == recipe.mixers else replace(recipe, mixers=mixers)
 
 
 def _size(recipe: ModelRecipe, name: str, knob: Knob) -> int:
@@ -173,15 +184,35 @@ def _size(recipe: ModelRecipe, name: str, knob: Knob) -> int:
 
 
 def _context(recipe: ModelRecipe, name: str) -> LayerContext:
+    return make_context(_eos(recipe, name), recipe.width, layer=0, layers=1, shared=None)
+
+
+def _eos(recipe: ModelRecipe, name: str) -> EOSMixer:
     mixer = recipe.mixers[name]
     assert isinstance(mixer, EOSMixer)
-    return make_context(mixer, recipe.width, layer=0, layers=1, shared=None)
+    return mixer
 
 
-def _range(recipe: ModelRecipe, names: list[str], knob: Knob, cost: Cost) -> str:
-    ends = []
-    for end in (1, MOST):
-        sizes = {name: _nearest(recipe, name, knob, end) for name in names}
-        said = ", ".join(f"{name}.{knob}={size}" for name, size in sizes.items())
-        ends.append(f"{cost(_with_sizes(recipe, sizes, knob)).memory:,} at {said}")
-    return f"mixers.{' to '.join(ends)}"
+def _having(recipe: ModelRecipe, names: list[str], knob: Knob) -> list[str]:
+    """Those whose memory a size changes: without a value_size H · V is a share of the width, whatever H is."""
+    return [name for name in names if knob == "key_size" or _eos(recipe, name).value_size is not None]
+
+
+def _extreme(recipe: ModelRecipe, names: list[str], *, below: bool) -> str:
+    """Whether a memory is the least, the most, or all that there is, or one among others."""
+    low, high = (
+        all(
+            _nearest(recipe, name, knob, end) == _size(recipe, name, knob)
+            for knob in KNOBS
+            for name in _having(recipe, names, knob)
+        )
+        for end in (1, MOST)
+    )
+    if low and high:
+        return "it does not depend on K, of which the stages allow no other: it is"
+    return "the least is" if low and below else "the most is" if high and not below else "the nearest is"
+
+
+def _said(recipe: ModelRecipe, names: list[str]) -> str:
+    sizes = [(knob, name) for knob in KNOBS for name in _having(recipe, names, knob)]
+    return ", ".join(f"mixers.{name}.{knob}={_size(recipe, name, knob)}" for knob, name in sizes)

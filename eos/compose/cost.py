@@ -5,8 +5,9 @@ does with the memory comes from its plan. A training step is three forward passe
 two gradients where the forward pass computes one product. Bytes are float32.
 """
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
 
 import torch
 from torch import nn
@@ -15,7 +16,7 @@ from eos.config import ModelRecipe
 from eos.engine import Plan
 from eos.engine.plan import plan_structure
 from eos.engine.structure import structure_of
-from eos.layer import AbstractMixer, EOSLayer, LongConvolution
+from eos.layer import AbstractMixer, Design, EOSLayer, LongConvolution
 from eos.layer.convolution import CausalConvolution
 from eos.layer.readout import Readout
 from eos.models import Encoder, LanguageModel
@@ -23,6 +24,7 @@ from eos.models.attention import SoftmaxAttention
 from eos.models.block import Block
 from eos.models.channel_mixer import FeedForward
 from eos.models.cross_attention import CrossAttention
+from eos.models.stack import outlined
 from eos.record import Convolution, Recurrence, parts
 
 FLOAT = 4
@@ -61,7 +63,7 @@ class MixerCost:
         growth: bytes that one more token adds to them.
     """
 
-    layers: tuple[int, ...]
+    layers: tuple[int, ...] = ()
     record: Recurrence | Convolution | None
     plan: Plan | None
     forward: Work
@@ -102,7 +104,7 @@ def cost_of(
     make: Callable[[ModelRecipe], nn.Module] | None = None,
     grid: Sequence[int] | None = None,
 ) -> ModelCost:
-    """The cost of a recipe's model, which is laid out on the meta device and never run.
+    """The cost of a recipe's model, of which one block of every mixer is laid out on the meta device, and none is run.
 
     Arguments:
         recipe: the model, checked and not refused.
@@ -113,36 +115,47 @@ def cost_of(
         grid: sizes of the grid that the tokens form, whose product is the length.
     """
     with torch.device("meta"), torch.no_grad():
-        model = LanguageModel(recipe, vocabulary) if make is None else make(recipe)
+        with outlined() as outlines:
+            model = LanguageModel(recipe, vocabulary) if make is None else make(recipe)
         blocks = {path: module for path, module in model.named_modules() if isinstance(module, Block)}
+        # a model that stood before has no outline, and every block
+        stands: dict[Block, tuple[int, ...]] = {
+            block: (int(path.rpartition(".")[2]),) for path, block in blocks.items()
+        }
+        for outline in outlines:
+            stands |= {block: outline.layers[name] for name, block in outline.blocks.items()}
         both = any(not path.startswith("encoder.") for path in blocks)
         places: dict[str, list[int]] = {}
         first: dict[str, Block] = {}
         for path, block in blocks.items():
             name = f"encoder.{block.name}" if both and path.startswith("encoder.") else block.name
             first.setdefault(name, block)
-            places.setdefault(name, []).append(int(path.rpartition(".")[2]))
+            places.setdefault(name, []).extend(stands[block])
+        sizes = None if grid is None else tuple(grid)
         mixers = {}
         for name, layers in places.items():
-            mixer = first[name].mixer
-            mixers[name] = _placed_cost(mixer, tuple(layers), recipe.width, length=length, grid=grid, device=device)
+            place = _Place(first[name].mixer, layers[0], recipe.width)
+            cost = _placed_cost(place, length=length, grid=sizes, device=device)
+            mixers[name] = replace(cost, layers=tuple(layers))
         times = [(mixer, len(mixer.layers)) for mixer in mixers.values()]
         for module in model.modules():
             if isinstance(module, LanguageModel | Encoder) and module.positions is not None:
-                positions = module.positions
-                once = _placed_cost(positions, (), recipe.width, length=length, grid=grid, device=device)
+                place = _Place(module.positions, 0, recipe.width)
+                once = _placed_cost(place, length=length, grid=sizes, device=device)
                 times.append((once, 1))
                 mixers.setdefault(str(recipe.positions), once)
+    more = {block: len(stands[block]) - 1 for block in blocks.values()}
+    shared = {parameter for outline in outlines for parameter in outline.shared}
     parameters = sum(parameter.numel() for parameter in model.parameters())
+    parameters += sum(n * sum(own.numel() for own in set(block.parameters()) - shared) for block, n in more.items())
     embeddings = [module.weight.numel() for module in model.modules() if isinstance(module, nn.Embedding)]
     # A token meets the weights of an embedding only where the head shares them.
     met = parameters - sum(embeddings) + (embeddings[-1] if getattr(model, "head", model) is None else 0)
-    linear = [module for module in model.modules() if isinstance(module, nn.Linear)]
-    ends = sum(module.in_features + module.out_features for module in linear)
-    between = Work(flops=2 * met, bytes=FLOAT * (ends + _pointwise(model, recipe.width)))
+    moved = _moved(model, recipe.width) + sum(n * _moved(block, recipe.width) for block, n in more.items())
+    between = Work(flops=2 * met, bytes=FLOAT * moved)
     for block in blocks.values():
         if block.cross is not None:
-            times.append((_cross_cost(block.cross, length=length), 1))
+            times.append((_cross_cost(block.cross, length=length), len(stands[block])))
     forward = sum((mixer.forward * n for mixer, n in times), between)
     return ModelCost(
         length=length,
@@ -150,32 +163,44 @@ def cost_of(
         mixers=mixers,
         training=forward * PASSES,
         decoding=sum((mixer.step * n for mixer, n in times), Work(flops=2 * met, bytes=FLOAT * met)),
-        memory=sum(mixer.memory * n for mixer, n in times) + _shifted(blocks.values()),
+        memory=sum(mixer.memory * n for mixer, n in times)
+        + sum(_shifted(block) * len(stands[block]) for block in blocks.values()),
         growth=sum(mixer.growth * n for mixer, n in times),
     )
 
 
-def _placed_cost(
-    mixer: AbstractMixer,
-    layers: tuple[int, ...],
-    width: int,
-    *,
-    length: int,
-    grid: Sequence[int] | None,
-    device: str,
-) -> MixerCost:
+@dataclass(frozen=True)
+class _Place:
+    """A mixer, and what its cost depends on: its recipe and, but for softmax, the first layer that it stands in."""
+
+    mixer: AbstractMixer = field(compare=False)
+    layer: int
+    width: int
+    design: Design | None = field(init=False, default=None)
+
+    def __post_init__(self) -> None:
+        mixer = self.mixer
+        if isinstance(mixer, SoftmaxAttention | LongConvolution | EOSLayer):
+            object.__setattr__(self, "design", Design(mixer.mixer))
+        if isinstance(mixer, SoftmaxAttention):
+            object.__setattr__(self, "layer", 0)
+
+
+@lru_cache(maxsize=256)
+def _placed_cost(place: _Place, *, length: int, grid: tuple[int, ...] | None, device: str) -> MixerCost:
     """The cost of a mixer on a sequence, or on a grid: along every axis of it, or in one pass."""
+    mixer, width = place.mixer, place.width
     if grid is None or (isinstance(mixer, EOSLayer) and mixer.mixer.grid == "places"):
-        return _mixer_cost(mixer, layers, width, length=length, device=device)
-    axes = [_mixer_cost(mixer, layers, width, length=size, device=device) for size in grid]
+        return _mixer_cost(mixer, width, length=length, device=device)
+    axes = [_mixer_cost(mixer, width, length=size, device=device) for size in grid]
     return replace(axes[-1], forward=sum((axis.forward for axis in axes), NOTHING))
 
 
-def _mixer_cost(mixer: AbstractMixer, layers: tuple[int, ...], width: int, *, length: int, device: str) -> MixerCost:
+def _mixer_cost(mixer: AbstractMixer, width: int, *, length: int, device: str) -> MixerCost:
     if isinstance(mixer, SoftmaxAttention):
-        return _softmax_cost(mixer, layers, width, length=length)
+        return _softmax_cost(mixer, width, length=length)
     if isinstance(mixer, LongConvolution):
-        return _convolution_cost(mixer, layers, width, length=length, device=device)
+        return _convolution_cost(mixer, width, length=length, device=device)
     if not isinstance(mixer, EOSLayer):
         raise TypeError(f"the cost of a {type(mixer).__name__} is not known")
     x = torch.empty(1, length, width)
@@ -193,13 +218,10 @@ def _mixer_cost(mixer: AbstractMixer, layers: tuple[int, ...], width: int, *, le
     )
     if mixer.mixer.direction != "forward":
         passes = 2 if mixer.mixer.direction == "both" else 1
-        return MixerCost(
-            layers=layers, record=record, plan=plan, forward=forward * passes, step=NOTHING, memory=0, growth=0
-        )
+        return MixerCost(record=record, plan=plan, forward=forward * passes, step=NOTHING, memory=0, growth=0)
     # The first pass's memory is among the pasts.
     memory = plan.state_bytes + FLOAT * structure.heads * structure.normaliser + _pasts(mixer)
     return MixerCost(
-        layers=layers,
         record=record,
         plan=plan,
         forward=forward,
@@ -221,11 +243,15 @@ def _made(record: Recurrence, edges: frozenset[str]) -> float:
     return 3 * sum(tensor.numel() for tensor in varying) / record.sizes["T"]
 
 
-def _pointwise(model: nn.Module, width: int) -> float:
-    """Floats that a token moves between projections: norms, activations, gates, sums, taps of short convolutions."""
+def _moved(model: nn.Module, width: int) -> float:
+    """Floats that a token moves into projections and out of them, and between them: norms, activations, gates, sums,
+    taps of short convolutions.
+    """
     floats = 0.0
     for module in model.modules():
         match module:
+            case nn.Linear():
+                floats += module.in_features + module.out_features
             case CausalConvolution():
                 floats += 3 * module.weight.numel() + 3 * module.weight.shape[1]
             case Readout():
@@ -239,12 +265,11 @@ def _pointwise(model: nn.Module, width: int) -> float:
     return floats
 
 
-def _shifted(blocks: Iterable[Block]) -> int:
-    """Bytes that the token shifts of channel mixers remember."""
-    pasts = [
-        block.cache(1).shifted for block in blocks if block.channel_mixer is not None and block.channel_mixer.shift
-    ]
-    return sum(past.numel() * FLOAT for past in pasts if past is not None)
+def _shifted(block: Block) -> int:
+    """Bytes that the token shift of a channel mixer remembers."""
+    if block.channel_mixer is None or block.channel_mixer.shift is None:
+        return 0
+    return block.channel_mixer.shift.mix.shape[1] * FLOAT
 
 
 def _pasts(mixer: EOSLayer) -> int:
@@ -252,15 +277,13 @@ def _pasts(mixer: EOSLayer) -> int:
     return sum(tensor.numel() * FLOAT for tensor in mixer.cache(1).tensors())
 
 
-def _convolution_cost(
-    mixer: LongConvolution, layers: tuple[int, ...], width: int, *, length: int, device: str
-) -> MixerCost:
+def _convolution_cost(mixer: LongConvolution, width: int, *, length: int, device: str) -> MixerCost:
     record, order = mixer.record(torch.empty(1, length, width)), mixer.mixer.order
     plan = plan_structure(replace(structure_of(record), device=device))
     forward = Work(flops=plan.cost.flops / plan.structure.length, bytes=plan.cost.bytes / plan.structure.length)
     if mixer.mixer.direction != "forward":
         forward = forward * order
-        return MixerCost(layers=layers, record=record, plan=plan, forward=forward, step=NOTHING, memory=0, growth=0)
+        return MixerCost(record=record, plan=plan, forward=forward, step=NOTHING, memory=0, growth=0)
     lags, channels = min(mixer.mixer.lags or length, length), mixer.output.in_features
     pasts = sum(tensor.numel() * FLOAT for tensor in mixer.cache(1).tensors())
     step = Work(flops=2.0 * order * channels * lags, bytes=0)
@@ -272,7 +295,6 @@ def _convolution_cost(
         memory = order * channels * (lags if mixer.mixer.lags is None else lags - 1) * FLOAT + pasts
         growth = order * channels * FLOAT if mixer.mixer.lags is None else 0
     return MixerCost(
-        layers=layers,
         record=record,
         plan=plan,
         forward=forward * order,
@@ -290,7 +312,6 @@ def _cross_cost(cross: CrossAttention, *, length: int) -> MixerCost:
     else:
         held, flops = width * width // heads + width, 2.0 * (width * width // heads + width)
     return MixerCost(
-        layers=(),
         record=None,
         plan=None,
         forward=Work(flops=flops, bytes=FLOAT * 4.0 * width),
@@ -300,11 +321,11 @@ def _cross_cost(cross: CrossAttention, *, length: int) -> MixerCost:
     )
 
 
-def _softmax_cost(mixer: SoftmaxAttention, layers: tuple[int, ...], width: int, *, length: int) -> MixerCost:
+def _softmax_cost(mixer: SoftmaxAttention, width: int, *, length: int) -> MixerCost:
     attended = 4.0 * width
     if mixer.mixer.direction != "forward":
         forward = Work(flops=attended * length, bytes=FLOAT * 4.0 * width)
-        return MixerCost(layers=layers, record=None, plan=None, forward=forward, step=NOTHING, memory=0, growth=0)
+        return MixerCost(record=None, plan=None, forward=forward, step=NOTHING, memory=0, growth=0)
     cache = mixer.cache(1)
     mixer(torch.empty(1, length, width), cache=cache)
     memory = cache.bytes
@@ -313,7 +334,6 @@ def _softmax_cost(mixer: SoftmaxAttention, layers: tuple[int, ...], width: int, 
     # Token t looks at min(t, window) tokens, itself among them; in a block at fewer, which this leaves out.
     looked_at = window - window * (window - 1) / (2 * length)
     return MixerCost(
-        layers=layers,
         record=None,
         plan=None,
         forward=Work(flops=attended * looked_at, bytes=FLOAT * 4.0 * width),

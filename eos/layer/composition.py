@@ -1,14 +1,15 @@
 """From x to what the engine runs: the projection of i, the stages, and the short convolutions between."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 import torch
 from einops import rearrange
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from eos.config import EOSMixer, StageRecipe
+from eos import registry
+from eos.config import ConvolutionMixer, EOSMixer, SoftmaxMixer, StageRecipe
 from eos.errors import CompositionError
 from eos.layer.build import build_stage
 from eos.layer.convolution import CausalConvolution
@@ -28,6 +29,28 @@ TARGETS, SHIFT = ("input", "expand", "oscillation", "shrink", "gate"), "token_sh
 FIRST = "first_pass"
 #: Among the pasts, whether there was a token.
 BEGUN = "begun"
+
+
+@dataclass(frozen=True)
+class Design:
+    """A mixer's recipe and the classes of its stages: equal where the same would be built, and hashable.
+
+    Arguments:
+        mixer: the recipe.
+    """
+
+    mixer: EOSMixer | SoftmaxMixer | ConvolutionMixer = field(compare=False)
+    text: str = field(init=False)
+    stages: tuple[type, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        named: Iterator[tuple[str, StageRecipe]] = iter(())
+        if isinstance(self.mixer, EOSMixer):
+            named = stage_recipes(self.mixer)
+        elif isinstance(self.mixer, ConvolutionMixer):
+            named = iter([("response", self.mixer.response)])
+        object.__setattr__(self, "text", repr(self.mixer))
+        object.__setattr__(self, "stages", tuple(registry.stage(kind, recipe.name).load() for kind, recipe in named))
 
 
 def stage_recipes(mixer: EOSMixer) -> Iterator[tuple[str, StageRecipe]]:

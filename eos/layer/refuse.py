@@ -1,11 +1,14 @@
 """The one predicate for compositions that make no sense."""
 
+from functools import lru_cache
+
 import torch
 
 from eos.config import ConvolutionMixer, EOSMixer, SoftmaxMixer
 from eos.errors import CompositionError, RecordError
 from eos.layer.bonus import refuse_bonus
-from eos.layer.composition import Composition, make_context, stage_recipes
+from eos.layer.build import check_stage
+from eos.layer.composition import Composition, Design, make_context, stage_recipes
 from eos.layer.direction import refuse_all
 from eos.layer.long_convolution import LongConvolution
 from eos.record import Recurrence
@@ -25,10 +28,23 @@ def refuse(mixer: EOSMixer | SoftmaxMixer | ConvolutionMixer, width: int) -> str
     """
     if isinstance(mixer, SoftmaxMixer):
         return _refuse_softmax(mixer, width)
-    if isinstance(mixer, ConvolutionMixer):
-        return _refuse_convolution(mixer, width)
+    return _refusal(Design(mixer), width)
+
+
+@lru_cache(maxsize=1024)
+def _refusal(design: Design, width: int) -> str | None:
+    mixer = design.mixer
+    assert not isinstance(mixer, SoftmaxMixer)
+    return _refuse_convolution(mixer, width) if isinstance(mixer, ConvolutionMixer) else _refuse_eos(mixer, width)
+
+
+def _refuse_eos(mixer: EOSMixer, width: int) -> str | None:
     try:
         context = make_context(mixer, width, layer=0, layers=1, shared=None)
+        # what a stage refuses by itself is known before any is built; with two passes not all stand in this context
+        if mixer.first_pass is None:
+            for kind, recipe in stage_recipes(mixer):
+                check_stage(kind, recipe, context)
         with torch.device("meta"), torch.no_grad():
             states, _ = Composition(mixer, width, context)(torch.empty(ROWS, STEPS, width), reset=None, pasts=None)
             record = Recurrence(

@@ -13,6 +13,7 @@ from eos.layer.direction import along_axes
 from eos.layer.norm import make_norm
 from eos.models.block import Block, make_mixer
 from eos.models.layout import resolve_layout
+from eos.models.stack import make_blocks
 
 Pool = Literal["mean", "last"]
 
@@ -29,13 +30,10 @@ class Encoder(nn.Module):
     def __init__(self, recipe: ModelRecipe) -> None:
         super().__init__()
         self.recipe = recipe
-        shared: dict[str, nn.Parameter] = {}
         self.embedding_norm = make_norm(recipe.norm if recipe.embedding_norm else "none", recipe.width, recipe.norm_eps)
         self.positions = None if recipe.positions is None else make_mixer(recipe, recipe.positions)
         self.dropout = nn.Dropout(recipe.dropout if recipe.embedding_dropout is None else recipe.embedding_dropout)
-        self.blocks = nn.ModuleList(
-            Block(recipe, name, layer=layer, shared=shared) for layer, name in enumerate(resolve_layout(recipe))
-        )
+        self.blocks = make_blocks(recipe, resolve_layout(recipe))
         self.norm = make_norm(recipe.norm, recipe.width, recipe.norm_eps)
 
     def forward(

@@ -14,6 +14,7 @@ from eos.models.block import Block, BlockCache
 from eos.models.cross_attention import Context, CrossAttention
 from eos.models.encoder import Encoder
 from eos.models.layout import causal_layout
+from eos.models.stack import make_blocks
 
 
 @dataclass(frozen=True)
@@ -81,15 +82,11 @@ class EncoderDecoder(nn.Module):
         nn.init.normal_(self.source.weight, std=encoder.initial_std)
         nn.init.normal_(self.target.weight, std=decoder.initial_std)
         self.encoder = Encoder(encoder)
-        shared: dict[str, nn.Parameter] = {}
         self.embedding_norm = make_norm(
             decoder.norm if decoder.embedding_norm else "none", decoder.width, decoder.norm_eps
         )
         self.dropout = nn.Dropout(decoder.dropout if decoder.embedding_dropout is None else decoder.embedding_dropout)
-        self.blocks = nn.ModuleList(
-            Block(decoder, name, layer=layer, shared=shared, cross=cross)
-            for layer, name in enumerate(causal_layout(decoder))
-        )
+        self.blocks = make_blocks(decoder, causal_layout(decoder), cross=cross)
         self.norm = make_norm(decoder.norm, decoder.width, decoder.norm_eps)
         self.head: nn.Linear | None = None
         if not decoder.tied:

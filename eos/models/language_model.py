@@ -13,6 +13,7 @@ from eos.layer import AbstractCache
 from eos.layer.norm import make_norm
 from eos.models.block import Block, BlockCache, make_mixer
 from eos.models.layout import causal_layout
+from eos.models.stack import make_blocks
 
 
 @dataclass(frozen=True)
@@ -70,13 +71,12 @@ class LanguageModel(nn.Module):
         self.recipe = recipe
         self.vocabulary = vocabulary
         names = causal_layout(recipe)
-        shared: dict[str, nn.Parameter] = {}
         self.embedding = nn.Embedding(vocabulary, recipe.width)
         nn.init.normal_(self.embedding.weight, std=recipe.initial_std)
         self.embedding_norm = make_norm(recipe.norm if recipe.embedding_norm else "none", recipe.width, recipe.norm_eps)
         self.positions = None if recipe.positions is None else make_mixer(recipe, recipe.positions)
         self.dropout = nn.Dropout(recipe.dropout if recipe.embedding_dropout is None else recipe.embedding_dropout)
-        self.blocks = nn.ModuleList(Block(recipe, name, layer=layer, shared=shared) for layer, name in enumerate(names))
+        self.blocks = make_blocks(recipe, names)
         self.norm = make_norm(recipe.norm, recipe.width, recipe.norm_eps)
         self.head: nn.Linear | None = None
         if not recipe.tied:

@@ -2,7 +2,8 @@ import pytest
 
 from eos.config import Denominator, EOSMixer, FirstPass, Output, OutputGate, ShortConvolution, SoftmaxMixer, TokenShift
 from eos.errors import CompositionError, RecipeError
-from eos.layer import EOSLayer, refuse
+from eos.layer import Design, EOSLayer, refuse
+from eos.registry import Entry
 
 FIRST_PASS = FirstPass(expand="linear", shrink="linear")
 REFUSED = [
@@ -119,6 +120,17 @@ def test_a_maximum_over_every_entry_has_no_denominator() -> None:
 def test_refusing_costs_no_memory() -> None:
     """A layer of 4 TB is judged by its shapes."""
     assert refuse(mixer(key_ratio=16, value_ratio=16), 1 << 18) is None
+
+
+def test_a_design_is_equal_where_the_same_is_built(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is refused is kept by it: options and classes of stages count, and not the recipe object."""
+    assert Design(mixer(key_size=4)) == Design(mixer(key_size=4))
+    assert hash(Design(mixer(key_size=4))) == hash(Design(mixer(key_size=4)))
+    assert Design(mixer(key_size=4)) != Design(mixer(key_size=6))
+    assert Design(mixer(expand="elu")) != Design(mixer(expand="linear"))
+    before = Design(mixer(expand="elu"))
+    monkeypatch.setattr(Entry, "load", lambda entry: type(entry.name, (), {}))
+    assert Design(mixer(expand="elu")) != before
 
 
 def test_an_unknown_name_is_an_error_not_a_refusal() -> None:
