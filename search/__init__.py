@@ -1,1 +1,1 @@
-"""Search over combinations of stages: what is compared is brought to one size first."""
+"""Search over stages and options with Optuna: spaces read off the stages, fair budgets, studies and workers."""

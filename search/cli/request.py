@@ -14,7 +14,7 @@ from search.recipe import SearchRecipe
 from search.storage import StudyError
 from search.study import Study, join
 
-OWN = ("search", "study", "storage", "folder", "trials", "hours", "jobs", "from")
+OWN = ("search", "study", "storage", "folder", "trials", "hours", "jobs", "from", "on", "address", "options")
 ROOT = Path("runs") / "search"
 #: In a search's folder: its storage and its name, for commands that are given the folder.
 POINTER, JOURNAL = "study.json", "study.log"
@@ -44,6 +44,17 @@ class Request:
         if not text.isdecimal() or int(text) < 1:
             raise RecipeError(f"{name} must be a whole number, at least 1; got {text!r}")
         return int(text)
+
+    def mapping(self, name: str) -> dict[str, Any]:
+        """A mapping, ``{a: 1, b: 2}``; empty where it is not given.
+
+        Raises:
+            RecipeError: it is none.
+        """
+        value = parse_value(self.own.get(name, "{}"), name)
+        if not isinstance(value, dict):
+            raise RecipeError(f"{name} must be a mapping, as in {name}={{num_cpus: 4}}; got {self.own[name]!r}")
+        return value
 
     @property
     def hours(self) -> float | None:

@@ -1,8 +1,6 @@
 """Begins searches and goes on with them."""
 
-import os
 import shlex
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -13,13 +11,13 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from eos import registry
 from eos.cli.recipes import load_run_recipe
-from eos.errors import RecipeError
+from eos.errors import RecipeError, unknown
 from eos.tasks.task import AbstractTask
 from eos.training.run import make_task
 from eos.training.stopping import StopRequest
 from search.cli.request import JOURNAL, ROOT, Request, point, search_recipe, split
+from search.crew import AbstractCrew, Processes, RayTasks, SlurmJobs
 from search.live import best_table, ended_line, live_view, standing, status_line
 from search.space import Space
 from search.storage import StudyError, open_storage, without_password
@@ -32,9 +30,9 @@ TRIALS, REDRAW = 50, 1.0
 
 def run_search(request: Request) -> int:
     """Begin a search or go on with it; the exit status."""
-    jobs, hours = request.whole("jobs", 1), request.hours
+    alone = request.whole("jobs", 1) == 1 and request.own.get("on", "here") == "here"
     study, folder, space, task = _study(request)
-    signal = _alone(study, folder, space, task, hours) if jobs == 1 else _together(study, folder, jobs, hours)
+    signal = _alone(study, folder, space, task, request.hours) if alone else _together(study, folder, request)
     show_study(study, folder)
     now = standing(study.trials, study.wanted)
     go_on = shlex.join(["eos", "search", *sys.argv[2:]]) if len(sys.argv) > 2 else f"eos worker {folder}"
@@ -88,8 +86,6 @@ def _quality(metric: str | None, task: AbstractTask) -> Quality:
     batch = next(iter(task.evaluation_batches("validation", 1)))
     known = [*task.metrics(0.0, task.count(batch) + Counts()), standard.metric]
     if metric not in known:
-        from eos.errors import unknown
-
         raise RecipeError(unknown("metric of the task", metric, known))
     return Quality(metric=metric, higher=not metric.startswith(("nats", "bits", "perplexity")))
 
@@ -136,53 +132,48 @@ def _work(
     return work(study, space, trainer, folder=folder / "trials", until=until, each=each)
 
 
-def _together(study: Study, folder: Path, jobs: int, hours: float | None) -> int | None:
-    """Let several processes work, and show how it stands; the signal that stopped them."""
-    console = Console(stderr=True)
-    environment = dict(os.environ)
-    environment.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // jobs)))
+def _crew(study: Study, folder: Path, request: Request) -> AbstractCrew:
+    """The workers that are asked for."""
     where = [f"storage={study.url}", f"study={study.name}", f"folder={folder}"]
-    command = [sys.executable, "-m", "eos.cli.main"]
-    for plugin in registry.plugin_folders():
-        command += ["--plugins", str(plugin)]
-    command += ["worker", *where, *([] if hours is None else [f"hours={hours}"])]
+    if request.hours is not None:
+        where.append(f"hours={request.hours:g}")
+    count, options = request.whole("jobs", 1), request.mapping("options")
+    match request.own.get("on", "here"):
+        case "here":
+            return Processes(where, count, folder)
+        case "slurm":
+            return SlurmJobs(where, count, folder / "slurm", options)
+        case "ray":
+            return RayTasks(where, count, address=request.own.get("address"), options=options)
+        case other:
+            raise RecipeError(unknown("place for workers", other, ("here", "slurm", "ray")))
+
+
+def _together(study: Study, folder: Path, request: Request) -> int | None:
+    """Let several workers work, and show how it stands; the signal that stopped them."""
+    console = Console(stderr=True)
+    jobs = request.whole("jobs", 1)
     seen: set[int] = {trial.number for trial in study.trials if trial.state.is_finished()}
     with StopRequest() as stop:
-        workers = [_start(command, environment, _log(folder, number)) for number in range(jobs)]
-        told = False
+        crew, told = _crew(study, folder, request), False
         live = Live(
             console=console, get_renderable=lambda: live_view(study, workers=jobs), refresh_per_second=1 / REDRAW
         )
         if console.is_terminal:
             live.start()
-        while any(worker.poll() is None for worker in workers):
+        while crew.working():
             time.sleep(0.2)
             if stop.signal is not None and not told:
                 told = True
-                for worker in workers:
-                    worker.send_signal(stop.signal)
+                crew.stop(stop.signal)
             if not console.is_terminal:
                 seen = _tell_ended(study, seen, console)
         if console.is_terminal:
             live.stop()
-    for number, worker in enumerate(workers):
-        if worker.returncode and stop.signal is None:
-            log = _log(folder, number)
-            last = log.read_text(encoding="utf-8", errors="replace").strip().rpartition("\n")[2]
-            raise StudyError(f"a worker ended with an error; the end of {log}: {last}")
+    fault = crew.fault()
+    if stop.signal is None and fault is not None:
+        raise StudyError(fault)
     return stop.signal
-
-
-def _log(folder: Path, number: int) -> Path:
-    return folder / f"worker-{number}.log"
-
-
-def _start(command: list[str], environment: dict[str, str], log: Path) -> "subprocess.Popen[bytes]":
-    """A worker outside of the terminal's process group, so that it is told of Ctrl-C once."""
-    with log.open("ab") as out:
-        return subprocess.Popen(
-            command, env=environment, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True
-        )
 
 
 def _tell_ended(study: Study, seen: set[int], console: Console) -> set[int]:

@@ -39,6 +39,8 @@ def command() -> None:
       trials=60          how many candidates (default 50); more later is more
       hours=8            no trial begins after so long
       jobs=2             so many workers on this machine, each with its share of the cores
+      on=slurm, on=ray   jobs of SLURM or tasks of a Ray cluster in their place; options={…} as submitit's executor or
+                         a Ray task takes them, address=HOST:PORT of the cluster
       study=NAME         its name (default: SEARCH-MODEL-TASK); its folder is runs/search/NAME
       storage=URL        a journal file (default), sqlite:///PATH, postgresql://…, mysql://…, grpc://HOST:PORT
       folder=PATH        where the runs go
