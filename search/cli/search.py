@@ -1,5 +1,6 @@
 """Search over stages and their options, at matched budgets, and say what was learned."""
 
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -105,13 +106,18 @@ def export(study: str, number: int, settings: tuple[str, ...], name: str | None,
 @click.option("--host", default="127.0.0.1", show_default=True, help="To listen on; 0.0.0.0 for other machines.")
 def serve(url: str, port: int, host: str) -> int:
     """Let many workers use one storage through a proxy, which keeps its connections few."""
+    import optuna
     from optuna.storages import run_grpc_proxy_server
 
     from search.storage import open_storage, without_password
 
     storage = open_storage(url)
     click.echo(f"{without_password(url)} is served as storage=grpc://{host}:{port}; Ctrl-C ends it", err=True)
-    run_grpc_proxy_server(storage, host=host, port=port)
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    with warnings.catch_warnings():
+        # Chosen knowing that it may change.
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        run_grpc_proxy_server(storage, host=host, port=port)
     return 0
 
 
