@@ -322,6 +322,9 @@ class Space:
                 self._reasons[key] = refuse(recipe.model, causal=self.task.causal)
             except EOSError as error:
                 self._reasons[key] = str(error)
+            except (RuntimeError, TypeError, ValueError) as error:
+                # A stage that breaks where it should refuse is no candidate either.
+                self._reasons[key] = f"{type(error).__name__}: {error}"
         return self._reasons[key]
 
     def _recipe(self, model: dict[str, Any], overrides: Sequence[str]) -> Recipe:

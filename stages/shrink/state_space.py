@@ -41,5 +41,9 @@ class StateSpaceShrink(AbstractShrink):
         hold = zero_order_hold(transition)
         if not transition.turns:
             return (widen(self.weight) * hold)[None, None]
+        if self.weight.shape[1] % 2:
+            raise CompositionError(
+                f"where the memory turns C is complex: K must be even, got K = {self.weight.shape[1]}"
+            )
         c = 2 * torch.complex(*widen(self.weight).chunk(2, dim=1)) * hold
         return torch.cat([c.real, -c.imag], 1)[None, None]
