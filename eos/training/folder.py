@@ -103,7 +103,7 @@ def claim(path: Path) -> None:
     except FileExistsError:
         way = (
             "add resume=true to go on with it, or choose another"
-            if RunFolder(path).recipe.is_file() or (path / "grid.json").is_file()
+            if RunFolder(path).recipe.is_file() or (path / "sweep.json").is_file()
             else "choose another"
         )
         raise RunError(f"{path} exists already; {way} run=PATH") from None

@@ -1,4 +1,4 @@
-"""Grids of runs: every combination, the best of each, and scores of suites."""
+"""Sweeps: every combination, the best of each, and scores of suites."""
 
 import json
 from dataclasses import asdict
@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from eos import registry
-from eos.cli.grid import plan, several, split
 from eos.cli.recipes import load_run_recipe
+from eos.cli.sweep import plan, several, split
 from eos.errors import EOSError, RecipeError, RunError
 from eos.tasks.task import Standard
-from eos.training.grid import Grid, begin, outcome, read_grid, scores
 from eos.training.result import Result
+from eos.training.sweep import Sweep, begin, outcome, read_sweep, scores
 
 
 def finish(path: Path, validation: float | None, test: float | None, *, higher: bool = True) -> None:
@@ -23,41 +23,41 @@ def finish(path: Path, validation: float | None, test: float | None, *, higher: 
     Result(status="finished", names={}, seed=1, metrics=metrics, standard=asdict(standard)).write(path / "result.json")
 
 
-def grid(**changes: object) -> Grid:
+def sweep(**changes: object) -> Sweep:
     chosen: dict[str, object] = {"axes": {"model": ["gla", "llama"], "rate": ["1", "2"]}, "by": "model"}
-    return Grid(overrides=["steps=3"], **{**chosen, **changes})  # type: ignore[arg-type]
+    return Sweep(overrides=["steps=3"], **{**chosen, **changes})  # type: ignore[arg-type]
 
 
 def test_every_combination_is_there_once() -> None:
-    cells = grid(settings={"recall": {"long": ["length=9"], "short": []}}).cells()
+    cells = sweep(settings={"recall": {"long": ["length=9"], "short": []}}).cells()
     assert len({cell.folder for cell in cells}) == len(cells) == 8
     assert cells[0].folder == "recall/long/model=gla,rate=1"
     assert cells[0].overrides == ["steps=3", "length=9", "model=gla", "rate=1"]
     assert cells[0].name == "recall long model=gla rate=1"
     with pytest.raises(RecipeError, match="two combinations share the folder"):
-        grid(axes={"model": ["gla", "gla"]}).cells()
+        sweep(axes={"model": ["gla", "gla"]}).cells()
 
 
 def test_the_best_is_chosen_on_the_validation_part(tmp_path: Path) -> None:
     finish(tmp_path / "model=gla,rate=1", 0.5, 0.9)
     finish(tmp_path / "model=gla,rate=2", 0.6, 0.4)
     finish(tmp_path / "model=llama,rate=1", None, None)
-    gla, llama = scores(grid(), tmp_path)
+    gla, llama = scores(sweep(), tmp_path)
     assert gla.best[""][""].choices == {"rate": "2"}
     assert (gla.best[""][""].test.mean, gla.score) == (0.4, 0.4)
     assert (llama.best, llama.score) == ({}, None)
-    assert scores(grid(select="test"), tmp_path)[0].score == 0.9
+    assert scores(sweep(select="test"), tmp_path)[0].score == 0.9
 
 
 def test_the_best_of_what_should_be_small_is_the_smallest(tmp_path: Path) -> None:
     finish(tmp_path / "model=gla,rate=1", 0.5, 0.9, higher=False)
     finish(tmp_path / "model=gla,rate=2", 0.6, 0.4, higher=False)
-    assert scores(grid(), tmp_path)[0].score == 0.9
+    assert scores(sweep(), tmp_path)[0].score == 0.9
 
 
 def test_a_suite_is_the_mean_over_tasks_of_the_mean_over_settings(tmp_path: Path) -> None:
     settings: dict[str, dict[str, list[str]]] = {"recall": {"a": [], "b": []}, "copy": {"a": []}}
-    suite = grid(axes={"model": ["gla"]}, settings=settings)
+    suite = sweep(axes={"model": ["gla"]}, settings=settings)
     for place, value in (("recall/a", 0.2), ("recall/b", 0.4), ("copy/a", 0.9)):
         assert scores(suite, tmp_path)[0].score is None
         finish(tmp_path / place / "model=gla", value, value)
@@ -67,7 +67,7 @@ def test_a_suite_is_the_mean_over_tasks_of_the_mean_over_settings(tmp_path: Path
 
 
 def test_what_is_not_finite_is_no_part_of_a_score(tmp_path: Path) -> None:
-    suite = grid(axes={"model": ["gla"]}, settings={"recall": {"a": [], "b": []}})
+    suite = sweep(axes={"model": ["gla"]}, settings={"recall": {"a": [], "b": []}})
     finish(tmp_path / "recall" / "a" / "model=gla", 0.2, None)
     finish(tmp_path / "recall" / "b" / "model=gla", 0.4, 0.4)
     (score,) = scores(suite, tmp_path)
@@ -96,14 +96,14 @@ def test_a_group_counts_when_all_its_seeds_have_finished(tmp_path: Path) -> None
     assert outcome(tmp_path / "nowhere").status == "failed"
 
 
-def test_a_grid_is_read_as_it_was_begun(tmp_path: Path) -> None:
-    begun = grid(seeds=[1, 2], settings={"recall": {"a": ["length=9"]}})
-    begin(begun, tmp_path / "grid")
-    assert read_grid(tmp_path / "grid") == begun
+def test_a_sweep_is_read_as_it_was_begun(tmp_path: Path) -> None:
+    begun = sweep(seeds=[1, 2], settings={"recall": {"a": ["length=9"]}})
+    begin(begun, tmp_path / "sweep")
+    assert read_sweep(tmp_path / "sweep") == begun
     with pytest.raises(RunError, match="exists already"):
-        begin(begun, tmp_path / "grid")
-    with pytest.raises(RunError, match=r"holds no grid of runs"):
-        read_grid(tmp_path)
+        begin(begun, tmp_path / "sweep")
+    with pytest.raises(RunError, match=r"holds no sweep of runs"):
+        read_sweep(tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from eos.cli.arguments import overrides as overrides_argument
 from eos.errors import CompositionError, RecipeError, RunError
 
 if TYPE_CHECKING:
-    from eos.training.grid import Cell, Grid, Score
+    from eos.training.sweep import Cell, Score, Sweep
 
 OWN = ("run", "resume", "seeds", "jobs", "by", "suite")
 
@@ -47,33 +47,33 @@ def command(overrides: tuple[str, ...]) -> int:
       seeds=3             every combination with three seeds, on the same batches: mean, deviation, 95 % interval
       jobs=2              so many at once, each with its share of the cores and a log of its own
       suite=NAME          a benchmark of several tasks, with the grid it was published with (mad)
-      run=PATH            the folder of all of them (default: runs/DATE-grid)
+      run=PATH            the folder of all of them (default: runs/DATE-sweep)
       run=PATH resume=true  go on with what has not finished
 
     The first Ctrl-C lets every run finish its step and saves it.
 
     \b
     Examples:
-      eos grid experiment=overwriting model=gla,gated_deltanet,linear_attention
-      eos grid experiment=mqar_small model=gla,llama learning_rate=3e-3,1e-2 seeds=3 jobs=2
-      eos grid suite=mad_small model=gla,mamba2 jobs=2
+      eos sweep experiment=overwriting model=gla,gated_deltanet,linear_attention
+      eos sweep experiment=mqar_small model=gla,llama learning_rate=3e-3,1e-2 seeds=3 jobs=2
+      eos sweep suite=mad_small model=gla,mamba2 jobs=2
     """
     request = split(overrides)
     # Only now, so that help is shown without waiting for PyTorch.
     from eos.training.folder import new_folder
-    from eos.training.grid import begin, read_grid, run_grid, scores
+    from eos.training.sweep import begin, read_sweep, run_sweep, scores
 
     jobs = _whole(request.own.get("jobs", "1"), "jobs")
     if request.own.get("resume", "false") == "true":
         if "run" not in request.own or request.axes or request.overrides:
-            raise RecipeError("resume=true goes on with a grid as it was begun: give run=PATH, and jobs if you like")
+            raise RecipeError("resume=true goes on with a sweep as it was begun: give run=PATH, and jobs if you like")
         path = Path(request.own["run"])
-        grid = read_grid(path)
+        sweep = read_sweep(path)
     else:
-        grid = plan(request)
-        path = Path(request.own["run"]) if "run" in request.own else new_folder(Path("runs"), "grid")
-        begin(grid, path)
-    cells = grid.cells()
+        sweep = plan(request)
+        path = Path(request.own["run"]) if "run" in request.own else new_folder(Path("runs"), "sweep")
+        begin(sweep, path)
+    cells = sweep.cells()
 
     def each(number: int, cell: "Cell", status: str) -> None:
         if status:
@@ -82,13 +82,13 @@ def command(overrides: tuple[str, ...]) -> int:
         else:
             click.echo(f"{number} of {len(cells)}  {cell.name}", err=True)
 
-    signal = run_grid(grid, path, jobs=jobs, plugins=registry.plugin_folders(), each=each)
-    show(grid, scores(grid, path), path)
-    go_on = f"eos grid run={shlex.quote(str(path))} resume=true"
+    signal = run_sweep(sweep, path, jobs=jobs, plugins=registry.plugin_folders(), each=each)
+    show(sweep, scores(sweep, path), path)
+    go_on = f"eos sweep run={shlex.quote(str(path))} resume=true"
     if signal is not None:
         click.echo(f"Stopped and saved. To go on: {go_on}", err=True)
         return 128 + signal
-    from eos.training.grid import outcome
+    from eos.training.sweep import outcome
 
     failed = [cell.name for cell in cells if outcome(path / cell.folder).status != "finished"]
     if failed:
@@ -139,8 +139,8 @@ def several(value: str) -> list[str]:
     return parts
 
 
-def plan(request: Request) -> "Grid":
-    """The grid that is asked for, every combination of which can be built.
+def plan(request: Request) -> "Sweep":
+    """The sweep that is asked for, every combination of which can be built.
 
     Raises:
         RecipeError: an unknown name or key, or a value that is not allowed.
@@ -150,8 +150,8 @@ def plan(request: Request) -> "Grid":
     from eos.compose.check import check
     from eos.compose.model import refuse
     from eos.compose.reader import read_recipe
-    from eos.training.grid import Grid, Suite, written
     from eos.training.run import make_task
+    from eos.training.sweep import Suite, Sweep, written
 
     axes, overrides = dict(request.axes), list(request.overrides)
     chosen: dict[str, Any] = {}
@@ -172,20 +172,20 @@ def plan(request: Request) -> "Grid":
     if not axes:
         raise RecipeError(
             "nothing varies: give a key several values, as in model=gla,llama or learning_rate=1e-3,1e-2; to go on "
-            "with a grid, run=PATH resume=true"
+            "with a sweep, run=PATH resume=true"
         )
     by = request.own.get("by", "model" if "model" in axes else next(iter(axes)))
     if by not in axes:
         raise RecipeError(f"by={by} is no key with several values; those are {', '.join(axes)}")
-    grid = Grid(axes=axes, by=by, overrides=overrides, seeds=_seeds(request.own.get("seeds")), **chosen)
-    for cell in grid.cells():
+    sweep = Sweep(axes=axes, by=by, overrides=overrides, seeds=_seeds(request.own.get("seeds")), **chosen)
+    for cell in sweep.cells():
         try:
             recipe = load_run_recipe(cell.overrides)
         except RecipeError as error:
             raise RecipeError(f"{cell.name}: {error}") from None
         if reason := refuse(recipe.model, causal=make_task(recipe).causal):
             raise CompositionError(f"{cell.name}: {reason}")
-    return grid
+    return sweep
 
 
 def _last(text: str) -> str:
@@ -193,25 +193,25 @@ def _last(text: str) -> str:
     return text.partition("=")[0].rpartition(".")[2]
 
 
-def show(grid: "Grid", found: "list[Score]", path: Path) -> None:
+def show(sweep: "Sweep", found: "list[Score]", path: Path) -> None:
     """Print what came of every value that is compared."""
     from eos.cli.output import print_columns, print_line
     from eos.cli.result import number
-    from eos.training.grid import outcome
+    from eos.training.sweep import outcome
 
-    standard = next((one for cell in grid.cells() if (one := outcome(path / cell.folder).standard) is not None), None)
-    if standard is not None and len(grid.settings) == 1:
+    standard = next((one for cell in sweep.cells() if (one := outcome(path / cell.folder).standard) is not None), None)
+    if standard is not None and len(sweep.settings) == 1:
         side = "higher" if standard.higher else "lower"
         print_line(
-            f"test {standard.metric.replace('_', ' ')} ({side} is better; chosen on the {grid.select} part; chance "
+            f"test {standard.metric.replace('_', ' ')} ({side} is better; chosen on the {sweep.select} part; chance "
             f"{number(standard.chance)}, {standard.trivial} {number(standard.floor)})",
             style="bold",
         )
-    rows = [(score.value, Text("\n".join(_lines(grid, score)) or "nothing has finished")) for score in found]
+    rows = [(score.value, Text("\n".join(_lines(sweep, score)) or "nothing has finished")) for score in found]
     print_columns([*rows, ("folder", Text(str(path)))])
 
 
-def _lines(grid: "Grid", score: "Score") -> list[str]:
+def _lines(sweep: "Sweep", score: "Score") -> list[str]:
     from eos.cli.result import number, spread_line
 
     lines = []
@@ -220,7 +220,7 @@ def _lines(grid: "Grid", score: "Score") -> list[str]:
             place = f"{task} {setting}: " if task else ""
             others = "".join(f"  {key}={value}" for key, value in best.choices.items())
             lines.append(f"{place}{spread_line(best.test)}{others}")
-    if len(grid.settings) > 1:
+    if len(sweep.settings) > 1:
         lines += [f"{task}: {number(value)}" for task, value in score.tasks.items()]
         lines.append(f"score: {'not all has finished' if score.score is None else number(score.score)}")
     return lines

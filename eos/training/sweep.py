@@ -22,14 +22,14 @@ from eos.training.group import Spread, is_group, runs_of, spread
 from eos.training.result import read_result
 from eos.training.stopping import StopRequest
 
-RECORD = "grid.json"
+RECORD = "sweep.json"
 
 
 @options
 class Suite:
     """Settings of several tasks, each trained by itself; a recipe of the group suite.
 
-    The score of a setting is the best over the grid, that of a task the mean over its settings, and that of the suite
+    The score of a setting is the best over the sweep, that of a task the mean over its settings, and that of the suite
     the mean over its tasks.
     """
 
@@ -37,7 +37,7 @@ class Suite:
     vary: dict[str, list[str | float | int | bool]] = option({}, "keys with the values to choose the best of")
     settings: dict[str, dict[str, list[str]]] = option(description="by task and name, the overrides of a setting")
     select: Literal["validation", "test"] = option(
-        "validation", "the part on which the best of the grid is chosen; the test part where the publication did so"
+        "validation", "the part on which the best of the sweep is chosen; the test part where the publication did so"
     )
 
 
@@ -46,7 +46,7 @@ class Cell:
     """One combination.
 
     Arguments:
-        folder: of its run or group of runs, below the grid's.
+        folder: of its run or group of runs, below the sweep's.
         task, setting: of the suite; empty without one.
         choices: a value for each axis, as it is written.
         overrides: all of them.
@@ -66,7 +66,7 @@ class Cell:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Grid:
+class Sweep:
     """What to train.
 
     Arguments:
@@ -155,32 +155,32 @@ class Score:
     score: float | None
 
 
-def begin(grid: Grid, path: Path) -> None:
-    """Write down a new grid.
+def begin(sweep: Sweep, path: Path) -> None:
+    """Write down a new sweep.
 
     Raises:
         RunError: the path is taken.
     """
     claim(path)
-    write_json(path / RECORD, {"grid": asdict(grid)})
+    write_json(path / RECORD, {"sweep": asdict(sweep)})
 
 
-def read_grid(path: Path) -> Grid:
-    """The grid of a folder.
+def read_sweep(path: Path) -> Sweep:
+    """The sweep of a folder.
 
     Raises:
         RunError: there is none.
     """
     if not (path / RECORD).is_file():
-        raise RunError(f"{path} holds no grid of runs (there is no {RECORD} in it)")
+        raise RunError(f"{path} holds no sweep of runs (there is no {RECORD} in it)")
     try:
-        return Grid(**read_json(path / RECORD)["grid"])
+        return Sweep(**read_json(path / RECORD)["sweep"])
     except (KeyError, TypeError) as error:
-        raise RunError(f"{path / RECORD} is not the record of a grid: {error}") from error
+        raise RunError(f"{path / RECORD} is not the record of a sweep: {error}") from error
 
 
-def run_grid(
-    grid: Grid, path: Path, *, jobs: int, plugins: Sequence[Path], each: Callable[[int, Cell, str], None]
+def run_sweep(
+    sweep: Sweep, path: Path, *, jobs: int, plugins: Sequence[Path], each: Callable[[int, Cell, str], None]
 ) -> int | None:
     """Train what has not finished, each combination in a process of its own; write what came of all.
 
@@ -192,7 +192,7 @@ def run_grid(
     Returns:
         The number of the signal that stopped it, or None. The first lets every process finish its step and save.
     """
-    cells = [(n, cell) for n, cell in enumerate(grid.cells(), 1) if outcome(path / cell.folder).status != "finished"]
+    cells = [(n, cell) for n, cell in enumerate(sweep.cells(), 1) if outcome(path / cell.folder).status != "finished"]
     waiting = iter(cells)
     running: dict[Future[int], tuple[int, Cell]] = {}
     processes: dict[str, subprocess.Popen[bytes]] = {}
@@ -202,7 +202,7 @@ def run_grid(
             while stop.signal is None and len(running) < jobs and (item := next(waiting, None)) is not None:
                 number, cell = item
                 each(number, cell, "")
-                processes[cell.folder] = _start(cell, path, seeds=grid.seeds, jobs=jobs, plugins=plugins)
+                processes[cell.folder] = _start(cell, path, seeds=sweep.seeds, jobs=jobs, plugins=plugins)
                 running[pool.submit(processes[cell.folder].wait)] = item
             if not running:
                 break
@@ -218,7 +218,7 @@ def run_grid(
                 told = stop.signal
                 for process in processes.values():
                     process.send_signal(told)
-    write_json(path / RECORD, {"grid": asdict(grid), "scores": [asdict(score) for score in scores(grid, path)]})
+    write_json(path / RECORD, {"sweep": asdict(sweep), "scores": [asdict(score) for score in scores(sweep, path)]})
     return stop.signal
 
 
@@ -276,10 +276,10 @@ def outcome(folder: Path) -> Outcome:
     return Outcome(status=status, standard=standard, validation=parts["validation"], test=parts["test"])
 
 
-def scores(grid: Grid, path: Path) -> list[Score]:
+def scores(sweep: Sweep, path: Path) -> list[Score]:
     """What came of every value of the axis compared, in its order."""
-    outcomes = [(cell, outcome(path / cell.folder)) for cell in grid.cells()]
-    return [_score(grid, value, list(_of(value, grid.by, outcomes))) for value in grid.axes[grid.by]]
+    outcomes = [(cell, outcome(path / cell.folder)) for cell in sweep.cells()]
+    return [_score(sweep, value, list(_of(value, sweep.by, outcomes))) for value in sweep.axes[sweep.by]]
 
 
 def _of(value: str, by: str, outcomes: list[tuple[Cell, Outcome]]) -> Iterator[tuple[Cell, Outcome]]:
@@ -288,28 +288,28 @@ def _of(value: str, by: str, outcomes: list[tuple[Cell, Outcome]]) -> Iterator[t
             yield cell, found
 
 
-def _score(grid: Grid, value: str, outcomes: list[tuple[Cell, Outcome]]) -> Score:
+def _score(sweep: Sweep, value: str, outcomes: list[tuple[Cell, Outcome]]) -> Score:
     best: dict[str, dict[str, Best]] = {}
-    for task, settings in grid.settings.items():
+    for task, settings in sweep.settings.items():
         for setting in settings:
             here = [(cell, each) for cell, each in outcomes if (cell.task, cell.setting) == (task, setting)]
-            if (chosen := _best(here, grid)) is not None:
+            if (chosen := _best(here, sweep)) is not None:
                 best.setdefault(task, {})[setting] = chosen
     tasks = {}
     for task, found in best.items():
         means = [one.test.mean for one in found.values() if one.test.mean is not None]
-        if len(means) == len(grid.settings[task]):
+        if len(means) == len(sweep.settings[task]):
             tasks[task] = fmean(means)
     return Score(
-        value=value, best=best, tasks=tasks, score=fmean(tasks.values()) if len(tasks) == len(grid.settings) else None
+        value=value, best=best, tasks=tasks, score=fmean(tasks.values()) if len(tasks) == len(sweep.settings) else None
     )
 
 
-def _best(found: list[tuple[Cell, Outcome]], grid: Grid) -> Best | None:
+def _best(found: list[tuple[Cell, Outcome]], sweep: Sweep) -> Best | None:
     """The combination whose mean on the part that decides is best; one that is not finite never is."""
     ranked = []
     for cell, each in found:
-        decides = each.validation if grid.select == "validation" else each.test
+        decides = each.validation if sweep.select == "validation" else each.test
         if each.standard is None or each.test is None or decides is None or decides.mean is None:
             continue
         sign = 1 if each.standard.higher else -1
@@ -317,7 +317,7 @@ def _best(found: list[tuple[Cell, Outcome]], grid: Grid) -> Best | None:
     if not ranked:
         return None
     _, cell, test = max(ranked, key=lambda entry: entry[0])
-    return Best(choices={key: value for key, value in cell.choices.items() if key != grid.by}, test=test)
+    return Best(choices={key: value for key, value in cell.choices.items() if key != sweep.by}, test=test)
 
 
 def written(values: Mapping[str, Sequence[Any]]) -> dict[str, list[str]]:
