@@ -37,6 +37,14 @@ def test_the_published_protocol_takes_the_same_choices() -> None:
     assert {recipe.task.options.vocabulary for recipe in recipes.values()} == {8192}
 
 
+@pytest.mark.parametrize("name", ABLATIONS)
+def test_what_an_experiment_varies_suits_the_published_size(name: str) -> None:
+    found, recipes = asked(split(("experiment=wikitext103", "model=lcsm", "heads=1", f"vary={name}")))
+    assert not found.refused
+    for recipe in recipes.values():
+        assert (recipe.model.width, recipe.task.options.length, recipe.training.steps) == (512, 512, 50000)
+
+
 def test_what_is_typed_replaces_what_an_experiment_varies() -> None:
     found, recipes = asked(
         split(("experiment=lcsm_dependence", "shrink=linear", "oscillation=none,key_gate", "steps=3"))
