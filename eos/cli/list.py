@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
+from pathlib import Path
 from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Any, Union, get_args, get_origin
 
@@ -12,7 +13,7 @@ from rich.text import Text
 from eos import registry
 from eos.cli.arguments import as_written
 from eos.cli.output import print_columns, print_line
-from eos.compose.reader import read_recipe
+from eos.compose.reader import read_recipe, value_text
 from eos.compose.stages import PRODUCT, SLOTS, canonical
 from eos.errors import RecipeError, unknown
 
@@ -66,10 +67,22 @@ def command(what: str, name: str | None) -> None:
 def _described(group: str, name: str | None) -> None:
     """Recipes of a group, each by the first sentence of the comment above it; one alone by all of it."""
     if name is None:
-        texts = {each: path.read_text(encoding="utf-8") for each, path in registry.recipes(group).items()}
-        print_columns((each, Text(headline(text)[0])) for each, text in texts.items())
+        paths = registry.recipes(group).items()
+        rows = [(each, headline(path.read_text(encoding="utf-8"))[0], path) for each, path in paths]
     else:
-        print_columns([(name, Text(comment_of(registry.recipe(group, name).read_text(encoding="utf-8"))))])
+        path = registry.recipe(group, name)
+        rows = [(name, comment_of(path.read_text(encoding="utf-8")), path)]
+    print_columns((each, _lines(what, _varied(path, whole=name is not None))) for each, what, path in rows)
+
+
+def _varied(path: Path, *, whole: bool) -> str:
+    """What eos sweep crosses of an experiment that varies some keys: how many values of each, or all of them."""
+    axes = read_recipe(path).get("vary") or {}
+    said = [
+        f"{key}={','.join(map(value_text, values))}" if whole else f"{len(values)} {key}"
+        for key, values in axes.items()
+    ]
+    return f"eos sweep: {' '.join(said) if whole else ' × '.join(said)}" if said else ""
 
 
 def _models(name: str | None) -> None:

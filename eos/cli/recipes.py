@@ -18,13 +18,16 @@ from hydra.plugins.config_source import ConfigResult, ConfigSource
 from omegaconf import OmegaConf
 
 from eos import registry
+from eos.compose.check import check
 from eos.compose.override import changed_model, merge
 from eos.compose.reader import read_recipe
 from eos.compose.run import PARTS, RunRecipe, check_run
 from eos.errors import RecipeError, unknown
 from eos.training.config import TrainingOptions
+from eos.training.sweep import Ablation
 
 _GROUPS = (*PARTS, "experiment")
+_VARIED = ("vary", "seeds", "by")
 _DEFAULTS = Path(__file__).parent / "defaults"
 
 
@@ -43,6 +46,20 @@ def load_run_recipe(overrides: Sequence[str]) -> RunRecipe[TrainingOptions]:
             data[part] = change(data[part], data["changes"][part])
             sources[part] += f" with experiment={names['experiment']}"
     return check_run(data, changes, training=TrainingOptions, names=names, sources=sources)
+
+
+def load_ablation(name: str) -> Ablation:
+    """What of an experiment varies.
+
+    Raises:
+        RecipeError: an unknown name, or values that are none.
+    """
+    path = registry.recipe("experiment", name)
+    return _ablation(read_recipe(path), path)
+
+
+def _ablation(data: dict[str, Any], path: Path) -> Ablation:
+    return check(Ablation, {key: data[key] for key in _VARIED if key in data}, source=str(path))
 
 
 def _split(overrides: Sequence[str]) -> tuple[dict[str, str], list[str]]:
@@ -116,11 +133,14 @@ class RecipeSource(ConfigSource):
 def _experiment(data: dict[str, Any], path: Path) -> dict[str, Any]:
     """An experiment as Hydra takes it: the recipes that it chooses, and apart from them what it changes in each.
 
-    The changes are merged later, by the rule that a stage of a new name drops the old one's options.
+    The changes are merged later, by the rule that a stage of a new name drops the old one's options. What varies is
+    checked and left out: it is no part of a run.
     """
+    known = (*PARTS, "defaults", *_VARIED)
     for key in data:
-        if key not in (*PARTS, "defaults"):
-            raise RecipeError(f"{path}: {unknown('key', key, (*PARTS, 'defaults'))}")
+        if key not in known:
+            raise RecipeError(f"{path}: {unknown('key', key, known)}")
+    _ablation(data, path)
     overrides = data.get("defaults") or []
     right = [{f"override /{part}": name} for part in PARTS for name in registry.recipes(part)]
     for override in overrides if isinstance(overrides, list) else [overrides]:

@@ -56,6 +56,18 @@ def parse_value(text: str, source: str) -> Any:
     return _scalar(text.strip(), source)
 
 
+def value_text(value: Any) -> str:
+    """A value as an override says it, so that :func:`parse_value` gives it back; text as it is."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list | dict):
+        dumped = yaml.dump(
+            value, Dumper=_Dumper, default_flow_style=True, sort_keys=False, allow_unicode=True, width=1e9
+        )
+        return str(dumped).strip()
+    return "null" if value is None else str(value).lower()
+
+
 def check_text(text: str, where: str) -> str:
     """``text``, unless it holds something that another reader would act on."""
     if "${" in text:

@@ -82,14 +82,25 @@ class RunFolder:
         Raises:
             RunError: another process is training here.
         """
-        with (self.path / ".lock").open("w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise RunError(f"{self.path} is in use: another process is training in it") from None
+        with locked(self.path):
             for leftover in self.path.rglob(f"*{TEMPORARY}"):
                 leftover.unlink()
             yield
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Keep every other process out of a folder that asks likewise.
+
+    Raises:
+        RunError: another process is training here.
+    """
+    with (path / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise RunError(f"{path} is in use: another process is training in it") from None
+        yield
 
 
 def claim(path: Path) -> None:
@@ -103,7 +114,7 @@ def claim(path: Path) -> None:
     except FileExistsError:
         way = (
             "add resume=true to go on with it, or choose another"
-            if RunFolder(path).recipe.is_file() or (path / "grid.json").is_file()
+            if RunFolder(path).recipe.is_file() or (path / "sweep.json").is_file()
             else "choose another"
         )
         raise RunError(f"{path} exists already; {way} run=PATH") from None

@@ -49,6 +49,14 @@ def test_every_task_is_listed(eos: Run) -> None:
             assert said in shown
 
 
+def test_an_experiment_says_what_a_sweep_of_it_crosses(eos: Run, plugins: Callable[[str, str], Path]) -> None:
+    text = "# Sizes.\nvary: {layers: [1, 2], expand: [linear, {name: learned, over: key}]}\n"
+    folder = str(plugins("recipes/experiment/sizes.yaml", text))
+    assert "eos sweep: 2 layers × 2 expand" in eos("list", "experiments", "--plugins", folder).out
+    said = "eos sweep: layers=1,2 expand=linear,{name: learned, over: key}"
+    assert said in eos("list", "experiments", "sizes", "--plugins", folder).out
+
+
 def test_a_stage_is_shown_with_its_options(eos: Run) -> None:
     shown = eos("list", "stages", "key_gate").out
     for field in option_fields(registry.stage("oscillation", "key_gate").load().Options).values():

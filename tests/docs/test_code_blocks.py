@@ -1,6 +1,7 @@
 """The code in the documentation runs, and what it tells people to add is found."""
 
 import re
+from math import prod
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ from click.testing import CliRunner
 
 from eos import registry
 from eos.cli.main import group
+from eos.cli.recipes import load_ablation
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -36,6 +38,13 @@ def test_a_link_to_a_file_leads_to_one() -> None:
             assert (page.parent / target).exists(), f"{page.relative_to(ROOT)} links to {target}"
 
 
+def test_the_table_of_ablations_counts_right() -> None:
+    page = (ROOT / "docs/how-to/my-ablation.md").read_text(encoding="utf-8")
+    told = {name: int(count) for name, count in re.findall(r"^\| `(\w+)` \|.*\| (\d+) \|$", page, re.M)}
+    varied = {name: load_ablation(name).vary for name in registry.recipes("experiment")}
+    assert told == {name: prod(map(len, vary.values())) for name, vary in varied.items() if vary}
+
+
 @pytest.mark.parametrize(
     ("page", "language", "place", "arguments", "shown"),
     [
@@ -47,6 +56,13 @@ def test_a_link_to_a_file_leads_to_one() -> None:
             "stages/expand/squared.py",
             ["describe", "model=gla", "expand=squared", "expand.scale=0.5", "layers=2", "width=64"],
             "(W x_t)²",
+        ),
+        (
+            "my-ablation.md",
+            "yaml",
+            "recipes/experiment/my_ablation.yaml",
+            ["sweep", "experiment=my_ablation", "rows=4", "--plan"],
+            "in all       7 combinations, 1 left out",
         ),
     ],
 )
