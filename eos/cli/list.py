@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from eos.config import OptionField
 
 Row = tuple[str, Text]
-WHAT = ("models", "stages", "tasks", "experiments", "suites", "sizes", "checkpoints")
+WHAT = ("models", "stages", "tasks", "experiments", "suites", "searches", "sizes", "checkpoints")
 
 
 def _complete_name(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
@@ -31,6 +31,7 @@ def _complete_name(ctx: click.Context, param: click.Parameter, incomplete: str) 
         "tasks": registry.tasks(),
         "experiments": registry.recipes("experiment"),
         "suites": registry.recipes("suite"),
+        "searches": registry.recipes("search"),
         "sizes": registry.recipes("size"),
         "checkpoints": registry.recipes("checkpoint"),
     }
@@ -41,7 +42,7 @@ def _complete_name(ctx: click.Context, param: click.Parameter, incomplete: str) 
 @click.argument("what", type=click.Choice(WHAT))
 @click.argument("name", required=False, shell_complete=_complete_name)
 def command(what: str, name: str | None) -> None:
-    """List models, stages, tasks, experiments, suites, sizes or layouts of public checkpoints.
+    """List models, stages, tasks, experiments, suites, searches, sizes or layouts of public checkpoints.
 
     With a NAME, that one alone, a stage or task with its options.
 
@@ -58,6 +59,7 @@ def command(what: str, name: str | None) -> None:
         "tasks": _tasks,
         "experiments": partial(_described, "experiment"),
         "suites": partial(_described, "suite"),
+        "searches": partial(_described, "search"),
         "sizes": _sizes,
         "checkpoints": _checkpoints,
     }
@@ -72,7 +74,10 @@ def _described(group: str, name: str | None) -> None:
     else:
         path = registry.recipe(group, name)
         rows = [(name, comment_of(path.read_text(encoding="utf-8")), path)]
-    print_columns((each, _lines(what, _varied(path, whole=name is not None))) for each, what, path in rows)
+    crosses = group == "experiment"
+    print_columns(
+        (each, _lines(what, _varied(path, whole=name is not None) if crosses else "")) for each, what, path in rows
+    )
 
 
 def _varied(path: Path, *, whole: bool) -> str:
