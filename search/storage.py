@@ -1,12 +1,14 @@
 """Where a study is kept: a journal file, SQLite, PostgreSQL or MySQL by URL, or a proxy of one of them."""
 
+import os
 import re
 import warnings
 from pathlib import Path
+from typing import BinaryIO
 
 from optuna.exceptions import ExperimentalWarning, OptunaError
 from optuna.storages import BaseStorage, GrpcStorageProxy, JournalStorage, RDBStorage
-from optuna.storages.journal import JournalFileBackend
+from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 
 from eos.errors import EOSError, install
 
@@ -39,11 +41,38 @@ def open_storage(url: str) -> BaseStorage:
         if "://" not in url:
             path = Path(url)
             path.parent.mkdir(parents=True, exist_ok=True)
-            return JournalStorage(JournalFileBackend(str(path)))
+            return JournalStorage(JournalFileBackend(str(path), lock_obj=_MendingLock(str(path))))
         keywords = {"connect_args": {"timeout": PATIENCE}} if url.startswith("sqlite") else {"pool_pre_ping": True}
         return RDBStorage(_with_driver(url), engine_kwargs=keywords)
     except Exception as error:
         raise StudyError(f"the storage {without_password(url)} cannot be used: {_reason(error)}") from error
+
+
+class _MendingLock(JournalFileSymlinkLock):
+    """Whoever may write next cuts off what a killed process, or a full disk, has left of a line.
+
+    Without that the next line would be appended to it, and no line after it could be read.
+    """
+
+    def __init__(self, path: str) -> None:
+        super().__init__(path)
+        self._path = path
+
+    def acquire(self) -> bool:
+        """Wait for the lock, then mend the end of the file."""
+        acquired = super().acquire()
+        with open(self._path, "r+b") as journal:
+            end = whole = journal.seek(0, os.SEEK_END)
+            while whole and _byte(journal, whole - 1) != b"\n":
+                whole -= 1
+            if whole < end:
+                journal.truncate(whole)
+        return acquired
+
+
+def _byte(file: BinaryIO, place: int) -> bytes:
+    file.seek(place)
+    return file.read(1)
 
 
 def _with_driver(url: str) -> str:

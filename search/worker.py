@@ -133,7 +133,7 @@ def work(
             watcher.rescue()
             trial = study.claim()
             if trial is None:
-                if not any(each.state == TrialState.RUNNING for each in study.trials):
+                if not any(other.state == TrialState.RUNNING for other in study.trials):
                     break
                 time.sleep(min(PAUSE, beat))
                 continue

@@ -228,6 +228,18 @@ def test_a_storage_that_cannot_be_used_is_said_in_a_line(url: str, reason: str) 
     assert "secret" not in str(caught.value)
 
 
+@pytest.mark.parametrize("left", [b'{"op_code":', b"{", b'{"op_code":5,"worker_id":"x"}'])
+def test_a_line_that_was_never_finished_corrupts_no_journal(
+    tmp_path: Path, space_of: Spaces, study_of: Studies, left: bytes
+) -> None:
+    space = space_of(**NARROW)
+    study = study_of(space, trials=3)
+    with (tmp_path / "study.log").open("ab") as journal:
+        journal.write(left)
+    assert quick(study, space).trials == 3
+    assert [trial.state for trial in join(str(tmp_path / "study.log")).trials] == [TrialState.COMPLETE] * 3
+
+
 def test_passwords_are_not_shown() -> None:
     assert without_password("mysql://me:secret@host/eos") == "mysql://me:…@host/eos"
 
