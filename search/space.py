@@ -188,6 +188,27 @@ class Space:
         """
         return every(self.compose)
 
+    def refuses(self, stages: Mapping[str, str]) -> str | None:
+        """Why no candidate has these stages, with options as they are by default; None where some has.
+
+        Arguments:
+            stages: labels by parameter, all of one mixer: ``{"expand": "elu", "shrink": "linear"}``.
+        """
+        prefix = next(iter(stages)).rpartition(".")[0]
+        slot = next(each for each in self._slots if each.prefix.removesuffix(".") == prefix)
+        combinations: list[list[Alternative]] = [[]]
+        for kind, choices in self._kinds.items():
+            wanted = stages.get(f"{slot.prefix}{kind}")
+            open_ = [each for each in choices if wanted in (None, each.label)]
+            combinations = [[*taken, each] for taken in combinations for each in open_]
+        reason = "no such stages"
+        for taken in combinations:
+            why = self._why(self._model, slot.mixer, taken)
+            if why is None:
+                return None
+            reason = why
+        return reason
+
     def known(self, name: str) -> Candidate:
         """The candidate with the stages and options of a model recipe.
 

@@ -84,6 +84,23 @@ def show(study: str, settings: tuple[str, ...]) -> int:
 
 @command.command()
 @click.argument("study")
+@click.argument("settings", nargs=-1)
+@click.option("--into", type=click.Path(path_type=Path, file_okay=False), help="Default: report in the study's folder.")
+def report(study: str, settings: tuple[str, ...], into: Path | None) -> int:
+    """What was learned: which stage matters, by how much, and how sure that is.
+
+    STUDY is its folder or name; or give storage=URL and study=NAME. Writes report.md, its tables as CSV and LaTeX
+    (booktabs), and its figures as SVG and PDF.
+    """
+    from search.cli.report import show_report
+
+    found, folder = _located(study, settings)
+    show_report(found, folder, into=into)
+    return 0
+
+
+@command.command()
+@click.argument("study")
 @click.argument("number", type=int)
 @click.argument("settings", nargs=-1)
 @click.option("--name", help="Of the recipe (default: STUDY_NUMBER).")

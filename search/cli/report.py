@@ -1,0 +1,32 @@
+"""Prints what a study has taught."""
+
+from pathlib import Path
+
+from rich.table import Table
+from rich.text import Text
+
+from eos.cli.output import console, print_columns, print_line
+from search.report.write import write_report
+from search.study import Study
+
+
+def show_report(study: Study, folder: Path, *, into: Path | None) -> None:
+    """Write the report; print its answer, the effects of stages, and where the files are."""
+    report = write_report(study, folder, into=into)
+    print_line(f"study {study.name}: {report.counts}", style="bold")
+    print_line(report.answer)
+    if report.effects.shown:
+        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+        numbers = ("trials", "effect", "p (Holm)")
+        header, *rows = report.effects.visible()
+        for name in header:
+            table.add_column(name, justify="right" if name in numbers else "left", overflow="fold")
+        for row in rows:
+            table.add_row(*map(Text, row))
+        print_line()
+        console().print(table)
+        print_line(report.effects.caption, style="dim")
+        print_line()
+    pages = [name for name in report.files if name.endswith(".md")]
+    others = [name for name in report.files if not name.endswith((".md", ".tex", ".pdf"))]
+    print_columns([("report", Text(str(report.folder / pages[0]))), ("beside", Text(" ".join(others)))])
