@@ -155,3 +155,14 @@ def test_workers_share_a_search_and_a_killed_one_loses_nothing() -> None:
     assert len(done) == 6, said
     assert process.returncode == 2  # a worker was killed, and that is said
     assert len({str(trial.params) for trial in done}) >= 1
+
+
+@pytest.mark.slow
+def test_workers_may_be_jobs() -> None:
+    """Of submitit, whose local cluster stands for SLURM here."""
+    where = ["on=slurm", "jobs=2", "options={cluster: local, timeout_min: 5}"]
+    process = eos(*BEGUN, "trials=3", *where)
+    _, said = process.communicate(timeout=300)
+    assert process.returncode == 0, said
+    assert [trial.state for trial in join(LOG).trials] == [TrialState.COMPLETE] * 3
+    assert list(Path("runs/search/tested/slurm").glob("*_log.out"))
