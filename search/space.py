@@ -109,6 +109,8 @@ class Space:
         self._layers = [f"layer{number}" for number in range(len(placed))]
         self._kept = dict(known)
         self._model["mixers"] = {layer: deepcopy(known[name]) for layer, name in zip(self._layers, placed, strict=True)}
+        if (once := self._model["positions"]) is not None:
+            self._model["mixers"][once] = known[once]
         self._model["layout"] = list(self._layers)
 
     def _find_slots(self) -> list[_Slot]:
@@ -157,11 +159,6 @@ class Space:
                     for _, _, dimension in varied(kind, each, which=self.search.options):
                         found[f"{slot.prefix}{dimension.name}"] = dimension.distribution
         return found | {dimension.name: dimension.distribution for dimension in self._vary}
-
-    @property
-    def version(self) -> str:
-        """Changes whenever a parameter comes, goes or has other values."""
-        return hashlib.sha256(json.dumps(self.description, sort_keys=True).encode()).hexdigest()[:12]
 
     @property
     def description(self) -> dict[str, str]:
@@ -364,6 +361,11 @@ class Space:
         if self.search.match is None:
             return recipe
         return replace(recipe, model=matched(recipe.model, self.search.match, task=self.task).recipe)
+
+
+def version_of(description: Mapping[str, str]) -> str:
+    """Of a space: another one whenever a parameter comes, goes or has other values."""
+    return hashlib.sha256(json.dumps(dict(description), sort_keys=True).encode()).hexdigest()[:12]
 
 
 def _stages(said: Any) -> list[dict[str, Any]]:

@@ -19,7 +19,7 @@ from eos.training.stopping import StopRequest
 from search.cli.request import JOURNAL, ROOT, Request, point, search_recipe, split
 from search.crew import AbstractCrew, Processes, RayTasks, SlurmJobs
 from search.live import best_table, ended_line, live_view, standing, status_line
-from search.space import Space
+from search.space import Space, version_of
 from search.storage import StudyError, open_storage, without_password
 from search.study import Quality, Study, StudyRecord, begin, carry_over, differences, exist, join
 from search.worker import Trainer, Worked, prepared, work
@@ -214,6 +214,11 @@ def show_study(study: Study, folder: Path) -> None:
         out = console()
         out.print(best_table(trials, study.record))
     where = shlex.quote(str(folder))
-    rows = [("folder", str(folder)), ("next", f"eos search report {where}"), ("", f"eos search export {where} N")]
+    rows = [
+        ("space", f"{len(study.record.space)} parameters, version {version_of(study.record.space)}"),
+        ("folder", str(folder)),
+        ("next", f"eos search report {where}"),
+        ("", f"eos search export {where} N"),
+    ]
     rows.append(("", f"optuna-dashboard {shlex.quote(without_password(study.url))}"))
     print_columns((name, Text(value)) for name, value in rows)
