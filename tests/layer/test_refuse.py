@@ -55,7 +55,7 @@ REFUSED = [
     ({"substeps": 2, "oscillation": ["dplr"]}, "substeps must be 1"),
     ({"oscillation": [("rotation", {"form": "cosine"})], "couple": "pad", "bonus": True}, "which couple changes"),
     ({"groups": 2, "shrink": "state_space"}, "groups must be null or 1"),
-    ({"oscillation": ["cosine"], "shrink": "state_space", "key_size": 5}, "K must be even, got 5"),
+    ({"oscillation": ["cosine"], "shrink": "state_space", "key_size": 5}, "K must be even, got K = 5"),
     ({"oscillation": ["dplr"], "shrink": "state_space"}, "oscillation=dplr alone, at V = 1"),
     ({"oscillation": ["delta"], "shrink": "state_space", "heads": 16}, "oscillation=dplr alone"),
     ({"oscillation": ["modes", "head_decay"], "expand": "modes", "shrink": "modes"}, "oscillation=modes makes them"),

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from optuna.trial import TrialState
 
+from eos import registry
 from eos.cli.main import main
 from search.study import join
 from tests.search.conftest import SMALL
@@ -25,6 +26,8 @@ LOG = "runs/search/tested/study.log"
 def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["eos"])
+    # What --plugins adds is of one test alone.
+    monkeypatch.setattr(registry, "_folders", registry._folders)
 
 
 def test_a_search_is_begun_gone_on_with_shown_and_exported(capsys: pytest.CaptureFixture[str]) -> None:
