@@ -103,7 +103,7 @@ def test_workers_use_a_proxy(
         workers = [worker(f"grpc://127.0.0.1:{port}", "proxied", tmp_path / f"done-{n}") for n in range(2)]
         assert [each.wait(timeout=300) for each in workers] == [0, 0]
     finally:
-        server.send_signal(signal.SIGINT)
+        server.terminate()
         server.wait(timeout=30)
     assert [trial.state for trial in join(postgres, "proxied").trials] == [TrialState.COMPLETE] * 10
 
