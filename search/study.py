@@ -30,6 +30,8 @@ REASON, RUNS, LOST, RETRY_OF, SECONDS, ORIGIN = "reason", "runs", "lost", "retry
 CHOICES = "choices"
 #: Keys of a search that say how it goes on, and those that the space says already.
 FREE = {"keep", "first"}
+#: How lines begin of what may differ between a study and one whose trials it takes over.
+HOW = ("space:", "search.sampler:", "search.startup:", "search.pruner:", "search.reduction:", "search.seed:")
 SPACE = {"expand", "oscillation", "shrink", "couple", "options", "vary"}
 DONE = (TrialState.COMPLETE, TrialState.PRUNED)
 
@@ -281,7 +283,14 @@ def _walk(old: Any, new: Any, path: str = "") -> Iterable[tuple[str, Any, Any]]:
 
 
 def carry_over(source: Study, target: Study, space: Space) -> tuple[int, int]:
-    """Copy the finished trials of another study that are candidates of this space too; how many were, and were not."""
+    """Copy the finished trials of another study that are candidates of this space too; how many were, and were not.
+
+    Raises:
+        StudyError: the other study has another base, metric, budget or tuning, so that its values are not comparable.
+    """
+    changed = [line for line in differences(source.record, target.record) if not line.startswith(HOW)]
+    if changed:
+        raise StudyError(f"what {source.name} found is no answer here, for it asked otherwise: {'; '.join(changed)}")
     taken = left = 0
     for trial in source.optuna.get_trials(deepcopy=False, states=DONE):
         try:

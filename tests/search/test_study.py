@@ -213,6 +213,16 @@ def test_trials_that_are_still_valid_are_carried_over(tmp_path: Path, space_of: 
     assert new.trials[0].values == old.trials[0].values
 
 
+def test_values_of_another_question_are_not_carried_over(tmp_path: Path, space_of: Spaces, study_of: Studies) -> None:
+    old = study_of(space_of(**NARROW), trials=1)
+    quick(old, space_of(**NARROW))
+    other = space_of(**NARROW, seeds=2)
+    new = study_of(other, url=str(tmp_path / "new.log"), name="new")
+    with pytest.raises(StudyError, match="asked otherwise: search.seeds: 1 → 2"):
+        carry_over(old, new, other)
+    assert new.trials == []
+
+
 @pytest.mark.parametrize(
     ("url", "reason"),
     [
