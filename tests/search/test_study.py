@@ -218,7 +218,7 @@ def test_values_of_another_question_are_not_carried_over(tmp_path: Path, space_o
     quick(old, space_of(**NARROW))
     other = space_of(**NARROW, seeds=2)
     new = study_of(other, url=str(tmp_path / "new.log"), name="new")
-    with pytest.raises(StudyError, match="asked otherwise: search.seeds: 1 → 2"):
+    with pytest.raises(StudyError, match=r"asked otherwise: search\.seeds: 1 → 2"):
         carry_over(old, new, other)
     assert new.trials == []
 
