@@ -30,9 +30,9 @@ REASON, RUNS, LOST, RETRY_OF, SECONDS, ORIGIN = "reason", "runs", "lost", "retry
 CHOICES = "choices"
 #: Keys of a search that say how it goes on, and those that the space says already.
 FREE = {"keep", "first"}
+SPACE = {"expand", "oscillation", "shrink", "couple", "options", "vary"}
 #: How lines begin of what may differ between a study and one whose trials it takes over.
 HOW = ("space:", "search.sampler:", "search.startup:", "search.pruner:", "search.reduction:", "search.seed:")
-SPACE = {"expand", "oscillation", "shrink", "couple", "options", "vary"}
 DONE = (TrialState.COMPLETE, TrialState.PRUNED)
 
 

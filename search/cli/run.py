@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 import click
+import optuna
 from optuna.trial import TrialState
 from rich.console import Console
 from rich.live import Live
@@ -72,7 +73,12 @@ def _study(request: Request) -> tuple[Study, Path, Space, AbstractTask]:
             study.ask_for(request.whole("trials", TRIALS))
     else:
         study = begin(url, name, record)
-        _fill(study, space, request, url)
+        try:
+            _fill(study, space, request, url)
+        except BaseException:
+            # Without its first trials it would only stand in the way of the next try.
+            optuna.delete_study(study_name=name, storage=study.storage)
+            raise
     point(folder, url, name)
     return study, folder, space, task
 

@@ -68,6 +68,8 @@ def test_a_search_that_was_begun_otherwise_says_what_changed(capsys: pytest.Capt
 
 
 def test_a_grid_is_every_candidate_once() -> None:
+    continuous = "search.vary={learning_rate: {low: 1e-3, high: 1e-2}}"
+    assert main([*BEGUN, continuous, "search.sampler=grid"]) == 2
     assert main([*BEGUN, "search.sampler=grid"]) == 0
     found = {tuple(trial.params.items()) for trial in join(LOG).trials}
     assert len(found) == len(join(LOG).trials) == 4
