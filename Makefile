@@ -56,11 +56,11 @@ test-all: lint
 	@echo
 	@echo "Left out: tests with servers or browsers (make test-services); GPU tests skip where there is no GPU."
 
-# A server that Debian brings, and Ray, which nothing else needs.
+# Servers that Debian brings, and Ray, which nothing else needs.
 test-services: $(READY)
-	@command -v initdb >/dev/null || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 \
-		|| { apt-get update -qq && apt-get install -qq -y postgresql; } \
-		|| { echo "PostgreSQL is needed: apt-get install postgresql (as root)" >&2; exit 2; }
+	@{ command -v initdb || ls /usr/lib/postgresql/*/bin/initdb; } >/dev/null 2>&1 && command -v mariadbd >/dev/null \
+		|| { apt-get update -qq && apt-get install -qq -y --no-install-recommends postgresql mariadb-server; } \
+		|| { echo "Servers are needed (as root): apt-get install postgresql mariadb-server" >&2; exit 2; }
 	@$(BIN)/python -c "import ray" 2>/dev/null \
 		|| $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[ray]'
 	$(BIN)/python -m pytest -m services

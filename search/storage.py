@@ -4,7 +4,7 @@ import os
 import re
 import warnings
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from optuna.exceptions import ExperimentalWarning, OptunaError
 from optuna.storages import BaseStorage, GrpcStorageProxy, JournalStorage, RDBStorage
@@ -41,11 +41,28 @@ def open_storage(url: str) -> BaseStorage:
         if "://" not in url:
             path = Path(url)
             path.parent.mkdir(parents=True, exist_ok=True)
-            return JournalStorage(JournalFileBackend(str(path), lock_obj=_MendingLock(str(path))))
+            return JournalStorage(_Journal(path))
         keywords = {"connect_args": {"timeout": PATIENCE}} if url.startswith("sqlite") else {"pool_pre_ping": True}
         return RDBStorage(_with_driver(url), engine_kwargs=keywords)
     except Exception as error:
         raise StudyError(f"the storage {without_password(url)} cannot be used: {_reason(error)}") from error
+
+
+class _Journal(JournalFileBackend):
+    """A journal that says why it cannot be written."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(str(path), lock_obj=_MendingLock(str(path)))
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        """Append lines, or say that nothing before them is lost."""
+        try:
+            super().append_logs(logs)
+        except OSError as error:
+            raise StudyError(
+                f"{self._file_path} cannot be written: {error.strerror}. What stood in it is kept: once there is "
+                "room, the same command goes on"
+            ) from error
 
 
 class _MendingLock(JournalFileSymlinkLock):

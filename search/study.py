@@ -25,9 +25,11 @@ from search.storage import StudyError, open_storage, without_password
 #: Of what a study says of itself; a study with a later one is refused.
 FORMAT = 1
 #: User attributes of a study, and of a trial.
-RECORD, TRIALS, WORKER = "eos", "eos:trials", "eos:worker:"
+RECORD, SPACE_OF, TRIALS, WORKER = "eos", "eos:space:", "eos:trials", "eos:worker:"
 REASON, RUNS, LOST, RETRY_OF, SECONDS, ORIGIN = "reason", "runs", "lost", "retry_of", "seconds", "from"
 CHOICES = "choices"
+#: How many parameters of a space stand in one attribute: MySQL's holds 65,535 bytes, a parameter takes about 150.
+PIECE = 100
 #: Keys of a search that say how it goes on, and those that the space says already.
 FREE = {"keep", "first"}
 SPACE = {"expand", "oscillation", "shrink", "couple", "options", "vary"}
@@ -74,8 +76,14 @@ class StudyRecord:
         """The names of what is sought, the metric's own for quality."""
         return [self.quality.metric if each == "quality" else each for each in self.search.objectives]
 
+    def attributes(self) -> dict[str, Any]:
+        """As attributes of a study, the record itself last: who finds that finds all."""
+        space = list(self.space.items())
+        pieces = (dict(space[start : start + PIECE]) for start in range(0, len(space), PIECE))
+        return {f"{SPACE_OF}{number}": piece for number, piece in enumerate(pieces)} | {RECORD: self.to_plain()}
+
     def to_plain(self) -> dict[str, Any]:
-        """As JSON has it."""
+        """As JSON has it, without the space."""
         base = {
             "names": self.base.names,
             "model": flat(self.base.model),
@@ -86,18 +94,18 @@ class StudyRecord:
             "format": self.format,
             "search": flat(self.search),
             "base": base,
-            "space": self.space,
             "quality": flat(self.quality),
             "folder": self.folder,
         }
 
 
-def read_record(data: Mapping[str, Any], name: str) -> StudyRecord:
-    """The record of a study.
+def read_record(attributes: Mapping[str, Any], name: str) -> StudyRecord:
+    """The record among a study's attributes.
 
     Raises:
         StudyError: a later version has written it.
     """
+    data = attributes[RECORD]
     if data["format"] > FORMAT:
         raise StudyError(f"study {name} was begun by a later version of this project: install it to go on")
     base = data["base"]
@@ -109,7 +117,7 @@ def read_record(data: Mapping[str, Any], name: str) -> StudyRecord:
             names=base["names"],
             sources=dict.fromkeys(PARTS, f"study {name}"),
         ),
-        space=dict(data["space"]),
+        space={name: kind for key in attributes if key.startswith(SPACE_OF) for name, kind in attributes[key].items()},
         quality=Quality(**data["quality"]),
         folder=data["folder"],
         format=data["format"],
@@ -140,7 +148,7 @@ class Study:
         attributes = self.optuna.user_attrs
         if RECORD not in attributes:
             raise StudyError(f"study {name} in {without_password(url)} was not begun by eos search")
-        self.record = read_record(attributes[RECORD], name)
+        self.record = read_record(attributes, name)
 
     @property
     def trials(self) -> list[FrozenTrial]:
@@ -211,7 +219,8 @@ def begin(url: str, name: str, record: StudyRecord) -> Study:
         study = optuna.create_study(storage=storage, study_name=name, directions=directions)
     except DuplicatedStudyError:
         raise StudyError(f"{without_password(url)} holds a study {name} already") from None
-    study.set_user_attr(RECORD, record.to_plain())
+    for key, value in record.attributes().items():
+        study.set_user_attr(key, value)
     with warnings.catch_warnings():
         # Chosen knowing that it may change: optuna-dashboard shows the names.
         warnings.simplefilter("ignore", ExperimentalWarning)

@@ -18,6 +18,7 @@ from search.liveness import BEAT, GRACE, Heartbeat, Watcher, worker_name
 from search.objective import Outcome, evaluate, forget_weights
 from search.sampler import Sampled, make_sampler
 from search.space import Candidate, Space
+from search.storage import StudyError
 from search.study import CHOICES, REASON, RETRY_OF, RUNS, SECONDS, Study, make_pruner
 
 #: Seconds between two looks for trials that wait, where others may free some.
@@ -123,7 +124,8 @@ def work(
 
     Raises:
         DataError: the data cannot be used, by any candidate.
-        RunError: the disk is full. The trial then waits for who goes on with it.
+        RunError, StudyError: the disk is full, that of the runs or that of the storage. The trial then waits for who
+            goes on with it, or is lost like that of a killed worker.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     name, done = worker_name(), 0
@@ -143,7 +145,7 @@ def work(
             try:
                 outcome = _attempt(study, space, objective, trial, folder / f"{trial.number:04d}")
             except FAULTS as error:
-                if isinstance(error, DataError | RunError):
+                if isinstance(error, DataError | RunError | StudyError):
                     study.release(trial)
                     raise
                 outcome = Outcome(status="failed", reason=f"{type(error).__name__}: {error}")

@@ -1,4 +1,4 @@
-"""Searches that several machines share: PostgreSQL, a proxy, and a Ray cluster of two nodes."""
+"""Searches that several machines share: PostgreSQL, MySQL, a proxy, and a Ray cluster of two nodes."""
 
 import os
 import shutil
@@ -16,6 +16,7 @@ from optuna.trial import TrialState
 
 from eos.cli.main import main
 from search.space import Space
+from search.storage import StudyError, open_storage
 from search.study import RETRY_OF, Study, join, lost
 from tests.search.conftest import SMALL
 
@@ -31,10 +32,10 @@ def free_port() -> int:
 
 
 def program(name: str) -> str:
-    """A program of PostgreSQL, which Debian keeps away from the path."""
+    """A program of a server; Debian keeps those of PostgreSQL away from the path."""
     places = [shutil.which(name), *map(str, sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"), reverse=True))]
     found = next(filter(None, places), None)
-    assert found is not None, f"{name} is not installed: apt-get install postgresql"
+    assert found is not None, f"{name} is not installed: apt-get install postgresql mariadb-server"
     return found
 
 
@@ -58,6 +59,48 @@ def postgres() -> Iterator[str]:
     shutil.rmtree(place)
 
 
+@pytest.fixture(scope="module")
+def mysql() -> Iterator[str]:
+    """The URL of an empty database of MariaDB, which Debian brings as MySQL."""
+    place, port = Path(tempfile.mkdtemp(prefix="eos-mysql-")), free_port()
+    shutil.chown(place, "nobody")
+    setup = place / "setup.sql"
+    # Read line by line.
+    setup.write_text("CREATE DATABASE eos;\nCREATE USER eos@'127.0.0.1';\nGRANT ALL ON eos.* TO eos@'127.0.0.1';\n")
+    common = [f"--datadir={place / 'data'}", "--user=nobody"]
+    install = [program("mariadb-install-db"), "--no-defaults", "--auth-root-authentication-method=normal", *common]
+    subprocess.run(install, check=True, stdout=subprocess.DEVNULL, cwd=place)
+    command = [
+        program("mariadbd"),
+        "--no-defaults",
+        *common,
+        f"--port={port}",
+        "--bind-address=127.0.0.1",
+        "--skip-name-resolve",
+    ]
+    command += [f"--socket={place / 'socket'}", f"--pid-file={place / 'pid'}", f"--init-file={setup}"]
+    with (place / "log").open("w") as log:
+        server = subprocess.Popen(command, stdout=log, stderr=log, cwd=place)
+    url = f"mysql://eos@127.0.0.1:{port}/eos"
+    for patience in range(60, -1, -1):
+        try:
+            open_storage(url)
+            break
+        except StudyError:
+            assert patience, (place / "log").read_text()
+            assert server.poll() is None, (place / "log").read_text()
+            time.sleep(0.5)
+    yield url
+    server.terminate()
+    server.wait(timeout=60)
+    shutil.rmtree(place)
+
+
+@pytest.fixture(params=["postgres", "mysql"])
+def database(request: pytest.FixtureRequest) -> str:
+    return str(request.getfixturevalue(request.param))
+
+
 def worker(url: str, name: str, done: Path) -> "subprocess.Popen[bytes]":
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     return subprocess.Popen(
@@ -66,11 +109,11 @@ def worker(url: str, name: str, done: Path) -> "subprocess.Popen[bytes]":
 
 
 def test_two_of_four_workers_are_killed_and_no_trial_is_lost_or_doubled(
-    postgres: str, tmp_path: Path, space_of: Callable[..., Space], study_of: Callable[..., Study]
+    database: str, tmp_path: Path, space_of: Callable[..., Space], study_of: Callable[..., Study]
 ) -> None:
-    study = study_of(space_of(**NARROW, sampler="random"), url=postgres, name="killed", trials=500)
+    study = study_of(space_of(**NARROW, sampler="random"), url=database, name="killed", trials=500)
     logs = [tmp_path / f"done-{number}" for number in range(4)]
-    workers = [worker(postgres, "killed", log) for log in logs]
+    workers = [worker(database, "killed", log) for log in logs]
     for victim, after in ((0, 60), (1, 200)):
         while sum(trial.state == TrialState.COMPLETE for trial in study.trials) < after:
             time.sleep(0.1)
@@ -78,7 +121,7 @@ def test_two_of_four_workers_are_killed_and_no_trial_is_lost_or_doubled(
         workers[victim].send_signal(signal.SIGKILL)
     for each in workers[2:]:
         assert each.wait(timeout=600) == 0
-    trials = join(postgres, "killed").trials
+    trials = join(database, "killed").trials
     gone = [trial.number for trial in trials if lost(trial)]
     again = [trial.user_attrs[RETRY_OF] for trial in trials if RETRY_OF in trial.user_attrs]
     assert sum(trial.state == TrialState.COMPLETE for trial in trials) == 500

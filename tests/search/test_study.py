@@ -1,5 +1,7 @@
 """Studies: what they hold, who works on them, and what happens to those who are gone."""
 
+import errno
+import json
 import os
 import signal
 import subprocess
@@ -19,7 +21,20 @@ from search.liveness import Watcher, ended, worker_name
 from search.objective import Outcome
 from search.space import Candidate, Space
 from search.storage import StudyError, open_storage, without_password
-from search.study import LOST, REASON, RETRY_OF, WORKER, Study, carry_over, differences, join, read_record
+from search.study import (
+    LOST,
+    REASON,
+    RECORD,
+    RETRY_OF,
+    WORKER,
+    Study,
+    begin,
+    carry_over,
+    differences,
+    join,
+    lost,
+    read_record,
+)
 from search.worker import work
 
 Spaces = Callable[..., Space]
@@ -250,6 +265,31 @@ def test_a_line_that_was_never_finished_corrupts_no_journal(
     assert [trial.state for trial in join(str(tmp_path / "study.log")).trials] == [TrialState.COMPLETE] * 3
 
 
+def test_a_full_disk_under_the_journal_is_said_and_loses_nothing(
+    space_of: Spaces, study_of: Studies, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    space = space_of(**NARROW)
+    study = study_of(space, trials=3)
+    filled = []
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def filling(candidate: Candidate, trial: optuna.Trial, folder: Path) -> Outcome:
+        if trial.number == 1 and not filled:
+            filled.append(trial.number)
+            monkeypatch.setattr(os, "fsync", full)
+        return stub(candidate, trial, folder)
+
+    with pytest.raises(StudyError, match=r"study.log cannot be written: No space left on device. What stood in it"):
+        quick(study, space, filling)
+    monkeypatch.undo()
+    again = join(study.url)
+    quick(again, space, filling)
+    states = [trial.state for trial in again.trials if not lost(trial)]
+    assert states == [TrialState.COMPLETE] * 3
+
+
 def test_passwords_are_not_shown() -> None:
     assert without_password("mysql://me:secret@host/eos") == "mysql://me:…@host/eos"
 
@@ -257,7 +297,18 @@ def test_passwords_are_not_shown() -> None:
 def test_a_study_of_a_later_version_is_refused(study_of: Studies, space_of: Spaces) -> None:
     study = study_of(space_of(**NARROW))
     with pytest.raises(StudyError, match="a later version"):
-        read_record({**study.record.to_plain(), "format": 99}, "tested")
+        read_record({RECORD: {**study.record.to_plain(), "format": 99}}, "tested")
+
+
+def test_a_space_of_many_layers_fits_the_columns_of_mysql(study_of: Studies, space_of: Spaces, tmp_path: Path) -> None:
+    study = study_of(space_of())
+    one = dict(study.record.space)
+    deep = {f"layer{layer}.{name}": kind for layer in range(48) for name, kind in one.items()}
+    record = replace(study.record, space=deep)
+    begun = begin(str(tmp_path / "deep.log"), "deep", record)
+    assert max(len(json.dumps(value)) for value in begun.optuna.user_attrs.values()) < 65_535 / 2
+    assert begun.record == record
+    assert list(begun.record.space) == list(deep)
 
 
 def test_an_unknown_study_shows_those_that_are_there(study_of: Studies, space_of: Spaces, tmp_path: Path) -> None:

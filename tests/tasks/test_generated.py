@@ -141,7 +141,7 @@ def test_segments_follow_one_another_and_the_epoch_repeats() -> None:
     assert not torch.equal(task.train_batch(1, 0, 32).inputs, task.train_batch(1, 1, 32).inputs)
     held = list(task.evaluation_batches("test", 50))
     assert [batch.inputs.shape for batch in held] == [(50, 16), (20, 16), (40, 32)]
-    with pytest.raises(DataError, match="no segment fills a batch of 71 rows, the largest has 70"):
+    with pytest.raises(RecipeError, match="no segment fills a batch of 71 rows, the largest has 70"):
         task.train_batch(1, 0, 71)
 
 

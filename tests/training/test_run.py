@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file
 
 from eos.cli.recipes import load_run_recipe
-from eos.errors import CompositionError, DataError, RunError
+from eos.errors import CompositionError, DataError, RecipeError, RunError
 from eos.models import LanguageModel
 from eos.training import bookkeeping
 from eos.training import run as run_module
@@ -297,7 +297,7 @@ def test_the_last_weights_are_kept_where_they_are_asked_for(describe: Describe, 
 
 def test_rows_that_fill_no_batch_are_told_before_training(tmp_path: Path) -> None:
     task = ["task=mqar_small", "task.train=[{length: 32, pairs: 2, rows: 8}]"]
-    with pytest.raises(DataError, match="no segment fills a batch of 9 rows"):
+    with pytest.raises(RecipeError, match="no segment fills a batch of 9 rows"):
         train(load_run_recipe([*task, "rows=9", "steps=2"]), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from eos.config import option, options
-from eos.errors import DataError
+from eos.errors import DataError, RecipeError
 from eos.tasks.grading import AbstractGradedTask
 from eos.tasks.kept import Kept, check_kept, keep
 from eos.tasks.task import Batch, Split
@@ -103,7 +103,7 @@ class AbstractGeneratedTask(AbstractGradedTask, Generic[S]):
         batches = [segment.rows // rows for segment in self.training]
         if not sum(batches):
             most = max(segment.rows for segment in self.training)
-            raise DataError(f"no segment fills a batch of {rows} rows, the largest has {most}; lower training.rows")
+            raise RecipeError(f"no segment fills a batch of {rows} rows, the largest has {most}; lower training.rows")
         place = step % sum(batches)
         for index, segment in enumerate(self.training):
             if place < batches[index]:
