@@ -23,7 +23,7 @@ from search.space import Recipe, Space
 from search.storage import StudyError, open_storage, without_password
 
 #: Of what a study says of itself; a study with a later one is refused.
-FORMAT = 1
+FORMAT = 2
 #: User attributes of a study, and of a trial.
 RECORD, SPACE_OF, TRIALS, WORKER = "eos", "eos:space:", "eos:trials", "eos:worker:"
 REASON, RUNS, LOST, RETRY_OF, SECONDS, ORIGIN = "reason", "runs", "lost", "retry_of", "seconds", "from"
@@ -109,6 +109,8 @@ def read_record(attributes: Mapping[str, Any], name: str) -> StudyRecord:
     if data["format"] > FORMAT:
         raise StudyError(f"study {name} was begun by a later version of this project: install it to go on")
     base = data["base"]
+    # Format 1 had the space in the record.
+    pieces = [data.get("space", {}), *(attributes[key] for key in attributes if key.startswith(SPACE_OF))]
     return StudyRecord(
         search=check(SearchRecipe, data["search"], source=f"study {name}"),
         base=check_run(
@@ -117,7 +119,7 @@ def read_record(attributes: Mapping[str, Any], name: str) -> StudyRecord:
             names=base["names"],
             sources=dict.fromkeys(PARTS, f"study {name}"),
         ),
-        space={name: kind for key in attributes if key.startswith(SPACE_OF) for name, kind in attributes[key].items()},
+        space={name: kind for piece in pieces for name, kind in piece.items()},
         quality=Quality(**data["quality"]),
         folder=data["folder"],
         format=data["format"],

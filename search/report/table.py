@@ -13,6 +13,8 @@ Cell = str | int | float | None
 INTERVALS = "95 % intervals by Student's t"
 #: Rows that Markdown and LaTeX show; CSV has all.
 ROWS = 40
+#: Letters beyond which LaTeX breaks a cell into lines.
+WRAP = 60
 _LATEX = {
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
@@ -99,7 +101,7 @@ class Table:
             r"\centering",
             rf"\caption{{{latex(f'{self.title}. {self.caption}{self._rest()}')}}}",
             rf"\label{{tab:{self.name}}}",
-            rf"\begin{{tabular}}{{{'l' * len(header)}}}",
+            rf"\begin{{tabular}}{{{''.join(map(_column, zip(header, *rows, strict=True)))}}}",
             r"\toprule",
             _row(header),
             r"\midrule",
@@ -113,6 +115,11 @@ class Table:
     def _rest(self) -> str:
         more = len(self.shown) - ROWS
         return f" {more} rows more stand in the CSV file." if more > 0 else ""
+
+
+def _column(texts: tuple[str, ...]) -> str:
+    r"""A column as wide as its text, of which a long one is broken into lines."""
+    return r"p{0.4\linewidth}" if max(map(len, texts)) > WRAP else "l"
 
 
 def _plain(cell: Cell) -> Cell:

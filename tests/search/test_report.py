@@ -426,11 +426,12 @@ def assert_compiles(text: str) -> None:
     outside = re.sub(r"\$[^$]*\$", "", bare)
     assert not re.search(r"[%#_^~]", outside)
     assert re.findall(r"\\begin\{(\w+)", bare) == re.findall(r"\\end\{(\w+)", bare)[::-1]
-    (columns,) = re.findall(r"\\begin\{tabular\}\{(l+)\}", text)
+    (columns,) = re.findall(r"\\begin\{tabular\}\{((?:l|p\{0\.4\\linewidth\})+)\}", text)
+    count = len(re.sub(r"\{.*?\}", "", columns))
     rows = [line for line in lines if line.endswith(r"\\")]
     assert rows
     for row in rows:
-        assert len(re.findall(r"(?<!\\)&", row)) == len(columns) - 1
+        assert len(re.findall(r"(?<!\\)&", row)) == count - 1
         assert not row.lstrip().startswith("[")
 
 
