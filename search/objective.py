@@ -71,7 +71,7 @@ def evaluate(
     runs: list[dict[str, Any]] = []
     for rate in rates:
         for seed in range(first, first + search.seeds):
-            options = replace(recipe.training, learning_rate=rate, seed=seed, data_seed=recipe.training.order)
+            options = replace(recipe.training, learning_rate=rate, seed=seed, data_seed=recipe.training.order, sample=0)
             watched = None if runs else _watch(quality, report, last=options.steps)
             path = folder / (f"rate-{rate:g}" if len(rates) > 1 else ".") / f"seed-{seed}"
             try:

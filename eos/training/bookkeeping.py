@@ -12,6 +12,7 @@ from eos.models import save_weights
 from eos.tasks.task import AbstractTask, Standard
 from eos.training.data import parts
 from eos.training.evaluation import Progress, evaluate, summed_nats
+from eos.training.events import Value
 from eos.training.files import replacing
 from eos.training.folder import RunFolder
 from eos.training.guard import first_not_finite
@@ -39,10 +40,12 @@ class Bookkeeping(Callback):
         module: TrainingModule,
         stop: StopRequest,
         report: AbstractReport,
-        watch: Watch | None = None,
+        watch: Watch | None,
+        hyperparameters: Mapping[str, Value],
     ) -> None:
         self._folder = folder
         self._task = task
+        self._hyperparameters = hyperparameters
         self._module = module
         self._options = module.training_options
         self._log: MetricsLog | None = None
@@ -69,6 +72,7 @@ class Bookkeeping(Callback):
         """The checkpoint is loaded: open the log where it stood."""
         state = self._module.state
         self._log = MetricsLog(self._folder.metrics, length=state.log_bytes, seconds=state.seconds)
+        self._log.events.begin(self._hyperparameters)
         self._saved_step = state.step or None
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:

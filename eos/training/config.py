@@ -49,6 +49,7 @@ class TrainingOptions:
     log_every: int = option(20, "steps between rows of metrics.csv", low=1)
 
     keep: Literal["best", "last"] = option("best", "whose weights a run ends with: of the best validation, or the last")
+    sample: int = option(200, "tokens of a text that a language model of texts writes at the end; 0: none", low=0)
     stop_at: float | None = option(
         None, "stop once a validation's main metric is at least so good; null means never: the budget decides"
     )

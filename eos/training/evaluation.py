@@ -38,11 +38,11 @@ class Progress:
 
 def summed_nats(model: nn.Module, batch: Batch, precision: Precision) -> Tensor:
     """The cross-entropy of all targets of a batch, summed: −Σ log softmax(logits)[target], from float32 logits."""
-    return _nats(_logits(model, batch, precision), batch)
+    return _nats(compute(model, batch, precision), batch)
 
 
-def _logits(model: nn.Module, batch: Batch, precision: Precision) -> Tensor:
-    """Of a batch, in float32: the softmax of bfloat16 logits is good to two digits only."""
+def compute(model: nn.Module, batch: Batch, precision: Precision) -> Tensor:
+    """The logits of a batch, in float32: the softmax of bfloat16 logits is good to two digits only."""
     device = batch.inputs.device.type
     with torch.autocast(device, dtype=torch.bfloat16, enabled=precision == "bfloat16"):
         logits: Tensor = model(batch.inputs, **batch.arguments())
@@ -94,7 +94,7 @@ def evaluate(
             rows_done += batch.inputs.shape[0]
             shape = f"{batch.inputs.shape[0]} rows of {batch.inputs.shape[1]} tokens"
             moved = batch.to(device)
-            logits = _logits(model, moved, precision)
+            logits = compute(model, moved, precision)
             nats += _nats(logits, moved)
             counts += task.count(batch) + task.grade(moved, logits)
         shape = f"{rows} rows"

@@ -3,7 +3,7 @@
 import logging
 import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 
 import torch
@@ -16,6 +16,7 @@ from eos.training.bookkeeping import Bookkeeping, Watch
 from eos.training.checkpoint import AtomicCheckpointIO
 from eos.training.config import Device, TrainingOptions
 from eos.training.data import TrainingData
+from eos.training.events import Value
 from eos.training.folder import RunFolder
 from eos.training.module import TrainingModule
 from eos.training.report import AbstractReport
@@ -31,11 +32,15 @@ def fit(
     stop: StopRequest,
     report: AbstractReport,
     watch: Watch | None = None,
+    hyperparameters: Mapping[str, Value] | None = None,
 ) -> None:
     """Train from the folder's latest checkpoint, or from the start where there is none; ``module`` ends on ``device``.
 
     Its state then tells how far it came, and ``stop`` whether it was stopped. Where validations were asked for, the
     last step is validated too, unless training was stopped.
+
+    Arguments:
+        hyperparameters: what TensorBoard compares the run by.
 
     Raises:
         RunError: a step was not finite or needed too much memory, the disk is full, or the folder is damaged.
@@ -44,7 +49,17 @@ def fit(
     options = module.training_options
     with (
         quiet_lightning(),
-        closing(Bookkeeping(folder, task, module=module, stop=stop, report=report, watch=watch)) as bookkeeping,
+        closing(
+            Bookkeeping(
+                folder,
+                task,
+                module=module,
+                stop=stop,
+                report=report,
+                watch=watch,
+                hyperparameters=hyperparameters or {},
+            )
+        ) as bookkeeping,
     ):
         trainer = Trainer(
             accelerator="gpu" if device.type == "cuda" else "cpu",

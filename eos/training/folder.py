@@ -47,6 +47,11 @@ class RunFolder:
         """How the run ended; absent while it runs and after it was killed."""
         return self.path / "result.json"
 
+    @property
+    def learned(self) -> Path:
+        """What the trained model shows of itself."""
+        return self.path / "learned.json"
+
     def best(self, step: int) -> Path:
         """The weights of the best validation so far, that of ``step``."""
         return self.path / "checkpoints" / f"best-{step}.safetensors"

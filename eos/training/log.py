@@ -7,14 +7,12 @@ back to what the checkpoint knew, and the events are written anew from it, so th
 import csv
 import io
 import os
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from torch.utils.tensorboard import SummaryWriter
-
 from eos.errors import RunError
+from eos.training.events import Events, forget_events
 from eos.training.files import disk_full_named
 
 HEADER = "step,seconds,metric,value\n"
@@ -36,12 +34,15 @@ class MetricsLog:
     Arguments:
         path: metrics.csv; the events stand in the same folder.
         length: what a checkpoint recorded of :attr:`length`; 0 begins anew.
-        seconds: training time at that point: events are dated by training time, without the pauses.
+        seconds: training time at that point.
+
+    Attributes:
+        events: TensorBoard's view, to which all that stands in the log is added.
+        length: bytes of the log.
     """
 
     def __init__(self, path: Path, *, length: int = 0, seconds: float = 0.0) -> None:
         self._path = path
-        self._origin = time.time() - seconds
         self.length = length
         with disk_full_named(path):
             self._file = path.open("r+b" if length else "w+b", buffering=0)
@@ -49,9 +50,8 @@ class MetricsLog:
                 raise RunError(f"{path} is shorter than its checkpoint knew ({length} bytes): the run cannot go on")
             self._file.truncate(length)
             self._file.seek(length)
-            for event in path.parent.glob("events.out.tfevents.*"):
-                event.unlink()
-            self._events = SummaryWriter(str(path.parent))
+            forget_events(path.parent)
+            self.events = Events(path.parent, seconds=seconds)
             if not length:
                 self._append(HEADER)
             for row in read_metrics(path):
@@ -74,7 +74,7 @@ class MetricsLog:
         """Hand everything to the operating system."""
         self._file.close()
         with disk_full_named(self._path):
-            self._events.close()
+            self.events.close()
 
     def _append(self, text: str) -> None:
         left = memoryview(text.encode("utf-8"))
@@ -83,7 +83,7 @@ class MetricsLog:
             left = left[self._file.write(left) :]
 
     def _add_event(self, row: Row) -> None:
-        self._events.add_scalar(row.metric, row.value, row.step, walltime=self._origin + row.seconds)
+        self.events.scalar(row.metric, row.value, step=row.step, seconds=row.seconds)
 
 
 def read_metrics(path: Path) -> Iterator[Row]:

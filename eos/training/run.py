@@ -20,9 +20,11 @@ from eos.tasks.task import AbstractTask, Split
 from eos.training.bookkeeping import Watch
 from eos.training.config import TrainingOptions
 from eos.training.evaluation import Evaluation, Progress, evaluate
-from eos.training.files import read_json, replacing, write_json
+from eos.training.events import Events, hyperparameters
+from eos.training.files import disk_full_named, read_json, replacing, write_json
 from eos.training.fit import budget_in_steps, fit, torch_device
 from eos.training.folder import RunFolder
+from eos.training.learned import learned
 from eos.training.module import TrainingModule
 from eos.training.provenance import device_name, peak_memory, provenance
 from eos.training.report import AbstractReport, report_on
@@ -179,7 +181,16 @@ def _complete(
         report.note(task.summary)
         try:
             try:
-                fit(module, task, folder=folder, device=device, stop=stop, report=report, watch=watch)
+                fit(
+                    module,
+                    task,
+                    folder=folder,
+                    device=device,
+                    stop=stop,
+                    report=report,
+                    watch=watch,
+                    hyperparameters=hyperparameters(recipe),
+                )
                 result = _finish(folder, recipe, module, task, device=device, stop=stop, report=report)
             except RunAbandoned as reason:
                 result = _result("abandoned", recipe, module, device, error=str(reason))
@@ -218,7 +229,7 @@ def _finish(
     except EvaluationAbandoned:
         found = {}
     cost = cost_of(recipe.model, make=task.model, length=task.length, grid=task.grid, device=device.type)
-    return replace(
+    result = replace(
         _result("finished" if found else "stopped", recipe, module, device, found=found),
         training_seconds=trained_for,
         training_flops_per_token=cost.training.flops,
@@ -228,6 +239,20 @@ def _finish(
         standard=asdict(task.standard),
         signal=None if found else stop.signal,
     )
+    if found:
+        _show(folder, recipe, module, task, result)
+    return result
+
+
+def _show(folder: RunFolder, recipe: Recipe, module: TrainingModule, task: AbstractTask, result: Result) -> None:
+    """Write what people look at beside the numbers."""
+    options = recipe.training
+    found = learned(
+        module.model, recipe.model, task, precision=options.precision, tokens=options.sample, seed=options.seed
+    )
+    found.write(folder.learned)
+    with disk_full_named(folder.path), contextlib.closing(Events(folder.path)) as events:
+        events.end(result, found)
 
 
 def _result(
