@@ -102,7 +102,7 @@ def changed_options(mixer: EOSMixer | SoftmaxMixer | ConvolutionMixer) -> str:
 
 def _eos_row(mixer: EOSMixer, record: "Recurrence") -> Rows:
     """The EOS row: i, e, o, s and ψ."""
-    from eos.cli.equation import memory_equation, reach, read_equation
+    from eos.compose.equation import memory_equation, reach, read_equation
 
     projected = "W x_t" if mixer.input_activation == "none" else f"{mixer.input_activation}(W x_t)"
     written = {"linear": f"i_t = {projected}", "layer": "i_t = x_t", "ones": "i = 1"}[mixer.input]

@@ -10,10 +10,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import logsigmoid
 
+from eos.compose.cost import MixerCost, ModelCost
+from eos.compose.equation import memory_equation, read_equation
 from eos.config import ModelRecipe
 from eos.layer.composition import Composition
 from eos.models import LanguageModel, generate
-from eos.record import LOG_FLOOR, Transition
+from eos.record import LOG_FLOOR, Recurrence, Transition
 from eos.tasks.task import AbstractTask, Batch
 from eos.training.config import Precision
 from eos.training.evaluation import compute
@@ -58,9 +60,24 @@ class Kept:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Learned:
-    """What learned.json holds: the memories of all EOS layers, and texts that the model wrote, their prompt first."""
+class Row:
+    """One mixer as it was run: its memory's equations, none for one without, and the engine's plan as text."""
 
+    equations: list[str]
+    plan: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Learned:
+    """What learned.json holds.
+
+    Arguments:
+        mixers: by name.
+        memory: of all EOS layers.
+        samples: texts that the model wrote, their prompt first.
+    """
+
+    mixers: dict[str, Row]
     memory: list[Kept]
     samples: list[str]
 
@@ -77,16 +94,28 @@ def read_learned(path: Path) -> Learned:
         TypeError, KeyError: it is something else.
     """
     data: Any = read_json(path)
-    return Learned(memory=[Kept(**kept) for kept in data["memory"]], samples=list(data["samples"]))
+    return Learned(
+        mixers={name: Row(**row) for name, row in data["mixers"].items()},
+        memory=[Kept(**kept) for kept in data["memory"]],
+        samples=list(data["samples"]),
+    )
 
 
 @torch.no_grad()
 def learned(
-    model: nn.Module, recipe: ModelRecipe, task: AbstractTask, *, precision: Precision, tokens: int, seed: int
+    model: nn.Module,
+    recipe: ModelRecipe,
+    task: AbstractTask,
+    cost: ModelCost,
+    *,
+    precision: Precision,
+    tokens: int,
+    seed: int,
 ) -> Learned:
     """What a trained model shows of itself on the validation part.
 
     Arguments:
+        cost: of the recipe, at the task's length.
         tokens: of the text that it writes, where its task has texts; 0: none.
         seed: of that text.
     """
@@ -96,11 +125,19 @@ def learned(
         device = next(model.parameters()).device
         batch = next(iter(task.evaluation_batches("validation", max(1, TOKENS // task.length)))).to(device)
         return Learned(
+            mixers={name: _row(part) for name, part in cost.mixers.items()},
             memory=list(_memories(model, recipe, batch, precision)),
             samples=_samples(model, task, batch, tokens=tokens, seed=seed),
         )
     finally:
         model.train(training)
+
+
+def _row(cost: MixerCost) -> Row:
+    equations = []
+    if isinstance(cost.record, Recurrence):
+        equations = [memory_equation(cost.record), read_equation(cost.record)]
+    return Row(equations=equations, plan="" if cost.plan is None else str(cost.plan))
 
 
 def _memories(model: nn.Module, recipe: ModelRecipe, batch: Batch, precision: Precision) -> Iterator[Kept]:

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from eos import registry
 from eos.compose import refuse
-from eos.compose.cost import cost_of
+from eos.compose.cost import ModelCost, cost_of
 from eos.compose.run import RunRecipe, read_run_recipe, save_run_recipe
 from eos.errors import CompositionError, RunError
 from eos.models import load_weights, save_weights
@@ -240,15 +240,17 @@ def _finish(
         signal=None if found else stop.signal,
     )
     if found:
-        _show(folder, recipe, module, task, result)
+        _show(folder, recipe, module, task, result, cost)
     return result
 
 
-def _show(folder: RunFolder, recipe: Recipe, module: TrainingModule, task: AbstractTask, result: Result) -> None:
+def _show(
+    folder: RunFolder, recipe: Recipe, module: TrainingModule, task: AbstractTask, result: Result, cost: ModelCost
+) -> None:
     """Write what people look at beside the numbers."""
     options = recipe.training
     found = learned(
-        module.model, recipe.model, task, precision=options.precision, tokens=options.sample, seed=options.seed
+        module.model, recipe.model, task, cost, precision=options.precision, tokens=options.sample, seed=options.seed
     )
     found.write(folder.learned)
     with disk_full_named(folder.path), contextlib.closing(Events(folder.path)) as events:

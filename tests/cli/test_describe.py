@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from eos import registry
-from eos.cli.equation import memory_equation, reach, read_equation
 from eos.compose import build, load_model_recipe
 from eos.compose.cost import ModelCost, cost_of
+from eos.compose.equation import memory_equation, reach, read_equation
 from eos.record import Recurrence, Transition
 
 Run = Callable[..., Any]

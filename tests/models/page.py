@@ -9,10 +9,10 @@ import torch
 
 from eos import registry
 from eos.cli.describe import changed_options
-from eos.cli.equation import memory_equation, reach
 from eos.cli.list import comment_of, headline
 from eos.compose import load_model_recipe
 from eos.compose.cost import MixerCost, cost_of
+from eos.compose.equation import memory_equation, reach
 from eos.config import ConvolutionMixer, EOSMixer, ModelRecipe, SoftmaxMixer
 from eos.record import Recurrence
 

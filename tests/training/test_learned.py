@@ -102,6 +102,8 @@ def test_a_run_on_text_keeps_its_decays_and_a_text(describe: Describe, tmp_path:
     assert [kept.layer for kept in found.memory] == list(range(recipe.model.layers))
     assert all(kept.learned and kept.over == "K" and not kept.erase for kept in found.memory)
     assert all(math.exp(value) < 1 for kept in found.memory for row in kept.log_decay for value in row)
+    assert found.mixers["main"].equations[0].startswith("m_t = o_t ∘ m_{t-1} + ")
+    assert "chunked" in found.mixers["main"].plan
     (text,) = found.samples
     assert len(text) >= module.PROMPT
 
