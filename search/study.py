@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import optuna
@@ -236,6 +237,10 @@ def join(url: str, name: str | None = None) -> Study:
     Raises:
         StudyError: it does not exist, or the storage cannot be used.
     """
+    file = url.removeprefix("sqlite:///") if "://" not in url or url.startswith("sqlite:///") else None
+    if file is not None and not Path(file).is_file():
+        # Opening it would make one.
+        raise StudyError(f"there is no study in {url}: no such file")
     storage = open_storage(url)
     if name is None:
         names = exist(storage)

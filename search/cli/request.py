@@ -2,22 +2,16 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from eos import registry
 from eos.compose.check import check
 from eos.compose.reader import parse_value, read_recipe
 from eos.errors import RecipeError
-from eos.training.files import read_json, write_json
 from search.recipe import SearchRecipe
-from search.storage import StudyError
-from search.study import Study, join
 
 OWN = ("search", "study", "storage", "folder", "trials", "hours", "jobs", "from", "on", "address", "options")
-ROOT = Path("runs") / "search"
 #: In a search's folder: its storage and its name, for commands that are given the folder.
-POINTER, JOURNAL = "study.json", "study.log"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,29 +107,3 @@ def search_recipe(request: Request) -> SearchRecipe:
     for keys, value in request.search:
         _put(data, keys, value)
     return check(SearchRecipe, data, source=str(path))
-
-
-def point(folder: Path, storage: str, study: str) -> None:
-    """Write down in a search's folder where its study is kept."""
-    write_json(folder / POINTER, {"storage": storage, "study": study})
-
-
-def located(argument: str | None, own: dict[str, str]) -> tuple[Study, Path]:
-    """The study of a folder, or of ``storage=`` and ``study=``; and the folder of its runs.
-
-    Raises:
-        StudyError: there is none.
-    """
-    if argument is not None and "storage" not in own:
-        folder = next((path for path in (Path(argument), ROOT / argument) if (path / POINTER).is_file()), None)
-        if folder is None:
-            raise StudyError(
-                f"{argument} is no folder of a search (there is no {POINTER} in it); give that folder, its name below "
-                f"{ROOT}, or storage=URL study=NAME"
-            )
-        said = read_json(folder / POINTER)
-        return join(said["storage"], said["study"]), Path(own.get("folder", folder))
-    if "storage" not in own:
-        raise StudyError("name a study: its folder, or storage=URL study=NAME")
-    study = join(own["storage"], own.get("study", argument))
-    return study, Path(own.get("folder", study.record.folder))

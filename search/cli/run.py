@@ -17,9 +17,10 @@ from eos.errors import RecipeError, unknown
 from eos.tasks.task import AbstractTask
 from eos.training.run import make_task
 from eos.training.stopping import StopRequest
-from search.cli.request import JOURNAL, ROOT, Request, point, search_recipe, split
+from search.cli.request import Request, search_recipe, split
 from search.crew import AbstractCrew, Processes, RayTasks, SlurmJobs
 from search.live import best_table, ended_line, live_view, standing, status_line
+from search.place import FOLDERS, JOURNAL, ROOT, point
 from search.space import Space, version_of
 from search.storage import StudyError, open_storage, without_password
 from search.study import Quality, Study, StudyRecord, begin, carry_over, differences, exist, join
@@ -135,7 +136,7 @@ def _work(
         if console is not None and status != "running":
             console.print(Text(ended_line(study, number)), soft_wrap=True, highlight=False)
 
-    return work(study, space, trainer, folder=folder / "trials", until=until, each=each)
+    return work(study, space, trainer, folder=folder / FOLDERS, until=until, each=each)
 
 
 def _crew(study: Study, folder: Path, request: Request) -> AbstractCrew:
@@ -191,7 +192,7 @@ def _tell_ended(study: Study, seen: set[int], console: Console) -> set[int]:
 
 def run_worker(arguments: tuple[str, ...]) -> int:
     """Join a study and work on it; the exit status."""
-    from search.cli.request import located
+    from search.place import located
 
     own = ("storage", "study", "folder", "hours")
     paths = [text for text in arguments if "=" not in text]

@@ -139,7 +139,8 @@ def serve(url: str, port: int, host: str) -> int:
 
 
 def _located(study: str, settings: tuple[str, ...]) -> "tuple[Study, Path]":
-    from search.cli.request import located, split
+    from search.cli.request import split
+    from search.place import located
 
     own = ("storage", "study", "folder")
     if "=" in study:

@@ -12,7 +12,7 @@ from search.report.contexts import Difference, differences
 from search.report.effects import Effect, Fit, fit
 from search.report.importances import Importance, importances
 from search.report.interactions import Interaction, Refuses, interactions
-from search.report.observed import Observed, panel
+from search.report.observed import Observation, Observed, panel
 from search.report.table import between, number, probability
 
 #: Effects of other choices that the answer names beside the clearest one, and seeds of a rerun.
@@ -213,12 +213,11 @@ def notes(learned: Learned) -> list[str]:
     return found
 
 
-def rerun(learned: Learned) -> list[str]:
+def rerun(observed: Observed, folder: Path, winner: Observation) -> list[str]:
     """The commands that train the winner with seeds that it was not picked by."""
-    winner = learned.best[0].winner
-    first = 1 + max(winner.seeds, default=learned.observed.record.base.training.seed)
+    first = 1 + max(winner.seeds, default=observed.record.base.training.seed)
     seeds = ",".join(map(str, range(first, first + RERUN)))
     return [
-        f"eos search export {shlex.quote(str(learned.folder))} {winner.number} --name winner",
+        f"eos search export {shlex.quote(str(folder))} {winner.number} --name winner",
         f"eos --plugins plugin train experiment=winner 'seeds=[{seeds}]'",
     ]

@@ -116,7 +116,7 @@ def _page(learned: Learned, made: list[Table], drawn: list[str]) -> str:
         "The winner with seeds that it was not picked by:",
         "",
         "```",
-        *rerun(learned),
+        *rerun(learned.observed, learned.folder, learned.best[0].winner),
         "```",
         "",
     ]

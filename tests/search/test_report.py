@@ -16,7 +16,7 @@ from scipy import stats
 
 from eos.cli.main import main
 from eos.tasks.task import AbstractTask
-from search.cli.request import point
+from search.place import point
 from search.report.budget import best, front
 from search.report.contexts import differences
 from search.report.effects import Effect, fit

@@ -19,6 +19,7 @@ from optuna.trial import TrialState
 from eos.errors import DataError, RunError
 from search.liveness import Watcher, ended, worker_name
 from search.objective import Outcome
+from search.place import located, point
 from search.space import Candidate, Space
 from search.storage import StudyError, open_storage, without_password
 from search.study import (
@@ -315,3 +316,23 @@ def test_an_unknown_study_shows_those_that_are_there(study_of: Studies, space_of
     study_of(space_of(**NARROW))
     with pytest.raises(StudyError, match="holds no study 'other'; it holds tested"):
         join(str(tmp_path / "study.log"), "other")
+
+
+@pytest.mark.parametrize("place", ["{}/missing.log", "sqlite:///{}/missing.db"])
+def test_a_study_that_is_looked_for_is_not_made(place: str, tmp_path: Path) -> None:
+    with pytest.raises(StudyError, match="no such file"):
+        join(place.format(tmp_path), "any")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_is_moved_finds_its_study(
+    study_of: Studies, space_of: Spaces, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "runs" / "here"
+    study_of(space_of(**NARROW), url="runs/here/study.log")
+    point(folder, "runs/here/study.log", "tested")
+    moved = folder.rename(tmp_path / "there")
+    monkeypatch.chdir(moved)
+    found, place = located(str(moved), {})
+    assert (found.name, place) == ("tested", moved)
