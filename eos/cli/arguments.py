@@ -1,6 +1,7 @@
 """The ``key=value`` arguments that several sub-commands take, and how a shell completes them."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -69,3 +70,12 @@ def _complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> li
 
 #: Decorates a command that takes any number of key=value.
 overrides = click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...", shell_complete=_complete)
+
+#: Decorates a command that reads folders of runs.
+run_folders = click.argument(
+    "runs", nargs=-1, metavar="[RUNS]...", type=click.Path(path_type=Path, file_okay=False), default=("runs",)
+)
+#: Decorates a command that shows studies too.
+studies = click.option(
+    "--study", "studies", multiple=True, metavar="URL", help="A study whose folder is not among them, by its storage."
+)

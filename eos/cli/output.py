@@ -1,9 +1,11 @@
 """How sub-commands print: columns that fit a terminal, and whole lines into a file or pipe."""
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 
 from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -36,3 +38,12 @@ def print_line(text: str = "", *, style: str = "") -> None:
 def console() -> Console:
     """Standard output as it is now."""
     return Console(file=sys.stdout, width=None if sys.stdout.isatty() else _UNBOUND, highlight=False)
+
+
+@contextmanager
+def progress(what: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar on a terminal, nothing elsewhere; it is told how many are done, and of how many."""
+    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, of: bar.update(task, completed=done, total=of)

@@ -1,0 +1,194 @@
+"""Cells: runs that differ in nothing but their seed, how they are named, and which differ in one stage alone."""
+
+import json
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any
+
+from eos.compose.reader import value_text
+from eos.dashboard.run import Run
+
+Value = str | int | float | bool | None
+Flat = dict[str, Value]
+
+#: The slots of a mixer that the page compares the choices of.
+STAGES = ("expand", "oscillation", "shrink", "couple")
+#: Differences that a cell's name tells.
+PARTS = 4
+#: A key that names a stage: slots are told by the names of their stages.
+_STAGE_NAME = re.compile(rf"\.({'|'.join(STAGES)})(\[\d+\])?(\.name)?$")
+#: Training options that decide which run of a cell it is, or how it is done, and not what it is.
+SEEDS = ("training.seed", "training.data_seed")
+MANNER = tuple(
+    f"training.{name}" for name in ("device", "workers", "checkpoint_every", "log_every", "evaluation_rows", "sample")
+)
+#: Options of the task that say where its files lie; what stands in them is told by their digest.
+_PLACES = ("task.cache", "task.source", "task.folder")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """What runs have in common.
+
+    Arguments:
+        recipe: flat, without what MANNER and SEEDS name.
+        stages: the recipe of every slot of its one EOS mixer; None where it has none or several.
+        model: the name of its recipe.
+        task: likewise.
+        data: digest of the task's data, or empty.
+        version: of the project.
+        trial: the number of a search's trial, with the search; None of any other run.
+    """
+
+    recipe: Flat
+    stages: Mapping[str, Any] | None
+    model: str
+    task: str
+    data: str
+    version: str
+    trial: tuple[str, int] | None
+
+    @property
+    def identity(self) -> str:
+        """Equal where runs may share a mean."""
+        return _digest([self.recipe, self.data, self.version, self.trial])
+
+    def context(self, slot: str) -> str:
+        """Equal for two cells that differ in the stage of this slot alone."""
+        rest = {key: value for key, value in self.recipe.items() if f".{slot}." not in key and f".{slot}[" not in key}
+        others = {name: stage for name, stage in (self.stages or {}).items() if name != slot}
+        return _digest([rest, others, self.data, self.version])
+
+    @property
+    def budget(self) -> str:
+        """How long it is trained, in words."""
+        rows = self.recipe.get("training.rows")
+        for name, text in (("steps", "{:,} steps"), ("tokens", "{:,} tokens"), ("minutes", "{:g} minutes")):
+            value = self.recipe.get(f"training.{name}")
+            if isinstance(value, int | float):
+                return text.format(value) + (f" × {rows} rows" if name == "steps" else "")
+        return "no budget"
+
+
+def cell_of(run: Run, trial: tuple[str, int] | None) -> Cell:
+    """The cell that a run belongs to."""
+    recipe = {key: value for key, value in flatten(run.recipe) if not key.startswith("names.")}
+    named = run.recipe.get("names")
+    names: Mapping[str, Any] = named if isinstance(named, dict) else {}
+    versions = run.start.get("versions")
+    return Cell(
+        recipe={key: value for key, value in recipe.items() if key not in (*SEEDS, *MANNER, *_PLACES)},
+        stages=_stages(run.recipe["model"]),
+        model=str(names.get("model", "model")),
+        task=str(names.get("task", run.recipe["task"].get("name", "task"))),
+        data=run.digest,
+        version=str(versions.get("eos-playground", "")) if isinstance(versions, dict) else "",
+        trial=trial,
+    )
+
+
+def flatten(value: Any, prefix: str = "") -> Iterator[tuple[str, Value]]:
+    """Every leaf with its path: ``model.mixers.main.expand.name``, ``model.layout[0]``."""
+    if isinstance(value, dict):
+        for key, part in value.items():
+            yield from flatten(part, f"{prefix}.{key}" if prefix else str(key))
+    elif isinstance(value, list):
+        for place, part in enumerate(value):
+            yield from flatten(part, f"{prefix}[{place}]")
+        if not value:
+            yield prefix, "[]"
+    else:
+        yield prefix, value
+
+
+def name_cells(cells: Sequence[Cell]) -> list[str]:
+    """A name for each: the model's recipe, then what differs among those of that recipe and task; trials by number."""
+    groups: dict[tuple[str, str], list[int]] = defaultdict(list)
+    for index, cell in enumerate(cells):
+        if cell.trial is None:
+            groups[cell.model, cell.task].append(index)
+    names = [_trial_name(cell) for cell in cells]
+    for members in groups.values():
+        told = _told([cells[index] for index in members])
+        for index, parts in zip(members, told, strict=True):
+            more = [f"{len(parts) - PARTS} more"] if len(parts) > PARTS else []
+            names[index] = " · ".join([cells[index].model, *parts[:PARTS], *more])
+    counts, seen = Counter(names), Counter[str]()
+    for index, name in enumerate(names):
+        if counts[name] > 1:
+            # Other data, another version, or one of many differences: the page says which.
+            seen[name] += 1
+            names[index] = f"{name} ({seen[name]})"
+    return names
+
+
+def differing(recipes: Iterable[Flat]) -> list[str]:
+    """Keys that have several values, in the order in which they are met; a recipe without the key does not count."""
+    values: dict[str, set[Any]] = {}
+    for recipe in recipes:
+        for key, value in recipe.items():
+            # 1, 1.0 and True are one to Python, and three to a reader of recipes.
+            values.setdefault(key, set()).add((type(value), value))
+    return [key for key, held in values.items() if len(held) > 1]
+
+
+def _told(cells: Sequence[Cell]) -> list[list[str]]:
+    """What tells each cell from the others: stages by their names, then options that differ."""
+    varied = differing(cell.recipe for cell in cells)
+    slots = [slot for slot in STAGES if len({stage_name((cell.stages or {}).get(slot)) for cell in cells}) > 1]
+    plain = [key for key in varied if not (cells[0].stages and _STAGE_NAME.search(key))]
+    short = _short(plain)
+    return [
+        [
+            *(f"{slot}={stage_name(cell.stages[slot])}" for slot in slots if cell.stages is not None),
+            *(f"{short[key]}={value_text(cell.recipe[key])}" for key in plain if key in cell.recipe),
+        ]
+        for cell in cells
+    ]
+
+
+def _short(keys: Sequence[str]) -> dict[str, str]:
+    """Each key by as few of its last parts as tell it from the others."""
+    names = {}
+    for key in keys:
+        parts = key.split(".")
+        for count in range(1, len(parts) + 1):
+            name = ".".join(parts[-count:])
+            if sum(".".join(other.split(".")[-count:]) == name for other in keys) == 1:
+                break
+        names[key] = name
+    return names
+
+
+def _trial_name(cell: Cell) -> str:
+    if cell.trial is None:
+        return ""
+    study, number = cell.trial
+    stages = {} if cell.stages is None else cell.stages
+    told = [stage_name(stages[slot]) for slot in STAGES if stages.get(slot)] or [cell.model]
+    return f"{study} {number} · {' · '.join(told)}"
+
+
+def stage_name(stage: Any) -> str:
+    """The name of a stage; of a product, those of its factors."""
+    if isinstance(stage, list):
+        return "+".join(stage_name(each) for each in stage) or "none"
+    return str(stage.get("name", stage)) if isinstance(stage, dict) else "none" if stage is None else str(stage)
+
+
+def _stages(model: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The stages of the one EOS mixer that stands in the layout."""
+    mixers = model.get("mixers")
+    if not isinstance(mixers, dict):
+        return None
+    held = [mixer for mixer in mixers.values() if isinstance(mixer, dict) and mixer.get("kind", "eos") == "eos"]
+    if len(held) != 1:
+        return None
+    return {slot: held[0].get(slot) for slot in STAGES}
+
+
+def _digest(value: Any) -> str:
+    return sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()[:16]

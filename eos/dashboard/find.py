@@ -1,0 +1,65 @@
+"""Which runs and studies stand below some folders."""
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from eos.errors import DataError
+from eos.training.folder import RunFolder
+from eos.training.group import RECORD as GROUP
+
+#: What a folder of a search holds beside its trials.
+STUDY = "study.json"
+#: Folders of a run that hold no runs.
+_INSIDE = {"checkpoints", "data", "report"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """What was found.
+
+    Arguments:
+        runs: folders of single runs, sorted.
+        studies: folders of searches.
+    """
+
+    runs: list[Path] = field(default_factory=list)
+    studies: list[Path] = field(default_factory=list)
+
+
+def find(roots: Sequence[Path]) -> Found:
+    """All runs and studies in and below ``roots``, each once.
+
+    Raises:
+        DataError: one of them is no folder.
+    """
+    runs: dict[Path, Path] = {}
+    studies: dict[Path, Path] = {}
+    for root in roots:
+        if not root.is_dir():
+            raise DataError(f"{root} is no folder: name folders that hold runs, such as runs")
+        for folder in _folders(root, set()):
+            held = RunFolder(folder)
+            # A group's folder has a recipe too, but its runs stand in folders of their own.
+            if (held.recipe.exists() or held.result.exists()) and not (folder / GROUP).exists():
+                runs.setdefault(folder.resolve(), folder)
+            if (folder / STUDY).exists():
+                studies.setdefault(folder.resolve(), folder)
+    return Found(runs=sorted(runs.values()), studies=sorted(studies.values()))
+
+
+def _folders(folder: Path, above: set[tuple[int, int]]) -> Iterator[Path]:
+    """``folder`` and those below it; a link that leads back up is not followed, nor what may not be read."""
+    try:
+        held = folder.stat()
+        names = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith("."))
+    except OSError:
+        return
+    place = (held.st_dev, held.st_ino)
+    if place in above:
+        return
+    yield folder
+    for name in names:
+        if name not in _INSIDE:
+            yield from _folders(folder / name, above | {place})
