@@ -89,27 +89,27 @@ def thin(curve: Curve) -> Thinned:
 
 
 def band(curves: list[Curve]) -> Band | None:
-    """Mean and interval over runs at the steps that all logged, as far as each came; None where they share none.
+    """Mean and interval over runs at the steps that all logged that came so far; None where they share none.
 
-    Where a run ends earlier it goes into the mean up to its end. Values that are not finite make the mean so.
+    A run that ends earlier goes into the mean up to its end. Values that are not finite make the mean so.
     """
-    longest = max(curves, key=lambda curve: int(curve.steps[-1]))
-    steps, table = longest.steps, np.full((len(curves), len(longest.steps)), np.nan)
+    steps = max((curve.steps for curve in curves), key=lambda steps: int(steps[-1]))
+    table = np.full((len(curves), len(steps)), np.nan)
     there = np.zeros_like(table, dtype=bool)
+    shared = np.ones(len(steps), dtype=bool)
     for row, curve in enumerate(curves):
-        _, mine, its = np.intersect1d(steps, curve.steps, assume_unique=False, return_indices=True)
+        _, mine, its = np.intersect1d(steps, curve.steps, return_indices=True)
         table[row, mine], there[row, mine] = curve.values[its], True
-        missing = ~there[row] & (steps <= curve.steps[-1])
-        # Runs of one cell log at the same steps; one that does not is told apart by the page's runs alone.
-        if missing.any():
-            return None
+        shared &= there[row] | (steps > curve.steps[-1])
+    if not there[:, shared].all(1).any() or not there[:, shared].any(1).all():
+        return None
+    steps, table, there = steps[shared], table[:, shared], there[:, shared]
     count = there.sum(0)
-    total = np.where(there, table, 0.0).sum(0)
-    mean = total / count
-    spread = np.where(there, table - mean, 0.0)
+    mean = np.where(there, table, 0.0).sum(0) / count
+    apart = np.where(there, table - mean, 0.0)
     with np.errstate(divide="ignore", invalid="ignore"):
-        deviation = np.sqrt((spread**2).sum(0) / (count - 1))
-        half = np.where(count > 1, stdtrit(np.maximum(count - 1, 1), 0.975) * deviation / np.sqrt(count), 0.0)
+        error = np.sqrt((apart**2).sum(0) / (count - 1) / count)
+        half = np.where(count > 1, stdtrit(np.maximum(count - 1, 1), 0.975) * error, 0.0)
     return _bucketed(steps, mean, half, count)
 
 
