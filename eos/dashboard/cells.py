@@ -58,7 +58,8 @@ class Cell:
 
     def context(self, slot: str) -> str:
         """Equal for two cells that differ in the stage of this slot alone."""
-        rest = {key: value for key, value in self.recipe.items() if f".{slot}." not in key and f".{slot}[" not in key}
+        own = re.compile(rf"\.{slot}(\.|\[|$)")
+        rest = {key: value for key, value in self.recipe.items() if not own.search(key)}
         others = {name: stage for name, stage in (self.stages or {}).items() if name != slot}
         return _digest([rest, others, self.data, self.version])
 

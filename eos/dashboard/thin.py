@@ -105,9 +105,9 @@ def band(curves: list[Curve]) -> Band | None:
         return None
     steps, table, there = steps[shared], table[:, shared], there[:, shared]
     count = there.sum(0)
-    mean = np.where(there, table, 0.0).sum(0) / count
-    apart = np.where(there, table - mean, 0.0)
     with np.errstate(divide="ignore", invalid="ignore"):
+        mean = np.where(there, table, 0.0).sum(0) / count
+        apart = np.where(there, table - mean, 0.0)
         error = np.sqrt((apart**2).sum(0) / (count - 1) / count)
         half = np.where(count > 1, stdtrit(np.maximum(count - 1, 1), 0.975) * error, 0.0)
     return _bucketed(steps, mean, half, count)
