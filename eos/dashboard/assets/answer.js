@@ -4,37 +4,55 @@
 function turned(difference, sign) {
   if (sign > 0 || difference.mean === null) return difference;
   const flip = (value) => (value === null ? null : -value);
-  return { ...difference, mean: -difference.mean, low: flip(difference.high), high: flip(difference.low), t: flip(difference.t) };
+  return {
+    ...difference,
+    mean: -difference.mean,
+    low: flip(difference.high),
+    high: flip(difference.low),
+    t: flip(difference.t),
+  };
 }
 
 // The baseline has levels to compare with, or the cell that shares most contexts lends its own.
 function levelsBase(view) {
   if (view.base?.levels) return view.base;
-  return defaultBaseline(view.family.filter((cell) => cell.levels), view.metric);
+  return defaultBaseline(
+    view.family.filter((cell) => cell.levels),
+    view.metric,
+  );
 }
 
 // The marginal effect of each level of each stage; Holm's correction over all of them.
 function stageEffects(view) {
-  return remembered(`effects ${view.task} ${view.budget} ${view.metric} ${view.base?.id} ${view.worst} ${state.trials}`, () => {
-    const base = levelsBase(view);
-    const rows = [];
-    for (const stage of base ? STAGES : []) {
-      const entries = view.family.filter((cell) => (cell.levels?.[stage] ?? null) !== null && cell.contexts?.[stage])
-        .map((cell) => ({ context: cell.contexts[stage], level: cell.levels[stage], values: view.values(cell) }));
-      const baseLevel = base.levels[stage] ?? null;
-      const levels = distinct(entries.map((entry) => entry.level));
-      if (baseLevel === null || levels.length < 2) continue;
-      rows.push({ stage, level: baseLevel, isBase: true, effect: null });
-      for (const level of levels.filter((other) => other !== baseLevel)) {
-        rows.push({ stage, level, isBase: false, effect: turned(marginalEffect(entries, level, baseLevel), view.sign) });
+  return remembered(
+    `effects ${view.task} ${view.budget} ${view.metric} ${view.base?.id} ${view.worst} ${state.trials}`,
+    () => {
+      const base = levelsBase(view);
+      const rows = [];
+      for (const stage of base ? STAGES : []) {
+        const entries = view.family
+          .filter((cell) => (cell.levels?.[stage] ?? null) !== null && cell.contexts?.[stage])
+          .map((cell) => ({ context: cell.contexts[stage], level: cell.levels[stage], values: view.values(cell) }));
+        const baseLevel = base.levels[stage] ?? null;
+        const levels = distinct(entries.map((entry) => entry.level));
+        if (baseLevel === null || levels.length < 2) continue;
+        rows.push({ stage, level: baseLevel, isBase: true, effect: null });
+        for (const level of levels.filter((other) => other !== baseLevel)) {
+          rows.push({
+            stage,
+            level,
+            isBase: false,
+            effect: turned(marginalEffect(entries, level, baseLevel), view.sign),
+          });
+        }
       }
-    }
-    const tested = rows.filter((row) => !row.isBase);
-    const corrected = holm(tested.map((row) => row.effect.p));
-    tested.forEach((row, place) => (row.corrected = corrected[place]));
-    const tests = tested.map((row) => row.effect);
-    return { base, rows, tests: tests.filter((test) => test.p !== null).length, tooFew: tooFewToTell(tests) };
-  });
+      const tested = rows.filter((row) => !row.isBase);
+      const corrected = holm(tested.map((row) => row.effect.p));
+      tested.forEach((row, place) => (row.corrected = corrected[place]));
+      const tests = tested.map((row) => row.effect);
+      return { base, rows, tests: tests.filter((test) => test.p !== null).length, tooFew: tooFewToTell(tests) };
+    },
+  );
 }
 
 function unlike(cell, base) {
@@ -43,21 +61,38 @@ function unlike(cell, base) {
 
 // Each cell against the baseline; cells of other data, version or precision only if the user joins them.
 function cellDifferences(view) {
-  return remembered(`differences ${view.task} ${view.budget} ${view.metric} ${view.base?.id} ${view.worst} ${state.trials} ${state.join}`, () => {
-    const { base } = view;
-    if (!base) return { rows: [], apart: [], tests: 0, tooFew: false };
-    const others = view.scope.filter((cell) => cell !== base);
-    const apart = others.filter((cell) => unlike(cell, base).length > 0);
-    const compared = state.join ? others : others.filter((cell) => !apart.includes(cell));
-    const rows = compared.map((cell) => ({ cell, difference: turned(compareSeeds(view.values(cell), view.values(base)), view.sign), unlike: unlike(cell, base) }));
-    const corrected = holm(rows.map((row) => row.difference.p));
-    rows.forEach((row, place) => (row.corrected = corrected[place]));
-    return { rows, apart: state.join ? [] : apart, tests: corrected.filter((p) => p !== null).length, tooFew: tooFewToTell(rows.map((row) => row.difference)) };
-  });
+  return remembered(
+    `differences ${view.task} ${view.budget} ${view.metric} ${view.base?.id} ${view.worst} ${state.trials} ${state.join}`,
+    () => {
+      const { base } = view;
+      if (!base) return { rows: [], apart: [], tests: 0, tooFew: false };
+      const others = view.scope.filter((cell) => cell !== base);
+      const apart = others.filter((cell) => unlike(cell, base).length > 0);
+      const compared = state.join ? others : others.filter((cell) => !apart.includes(cell));
+      const rows = compared.map((cell) => ({
+        cell,
+        difference: turned(compareSeeds(view.values(cell), view.values(base)), view.sign),
+        unlike: unlike(cell, base),
+      }));
+      const corrected = holm(rows.map((row) => row.difference.p));
+      rows.forEach((row, place) => (row.corrected = corrected[place]));
+      return {
+        rows,
+        apart: state.join ? [] : apart,
+        tests: corrected.filter((p) => p !== null).length,
+        tooFew: tooFewToTell(rows.map((row) => row.difference)),
+      };
+    },
+  );
 }
 
 function unitText(view) {
-  return view.kind.fraction ? "points" : tagText(view.metric ?? "").split(" ").slice(1).join(" ") || tagText(view.metric ?? "");
+  return view.kind.fraction
+    ? "points"
+    : tagText(view.metric ?? "")
+        .split(" ")
+        .slice(1)
+        .join(" ") || tagText(view.metric ?? "");
 }
 
 function metricTitle(view) {
@@ -97,13 +132,19 @@ function answerText(view) {
     const largest = sure.reduce((best, row) => (size(row) > size(best) ? row : best));
     const stages = distinct(sure.map((row) => row.stage));
     const name = largest.stage[0].toUpperCase() + largest.stage.slice(1);
-    const lead = stages.length > 1 ? `${name} has the largest effect that can be told from 0` : `${name} is the one stage whose effect can be told from 0`;
+    const lead =
+      stages.length > 1
+        ? `${name} has the largest effect that can be told from 0`
+        : `${name} is the one stage whose effect can be told from 0`;
     const rest = tests - sure.length;
     return `${lead}. ${effectWords(view, largest, base)}.${rest ? ` ${rest} of ${tests} comparisons of levels cannot be told from 0.` : ""}`;
   }
   const differences = cellDifferences(view);
   const cells = differences.rows.filter((row) => row.corrected !== null && row.corrected < 0.05).length;
-  const few = tooFew || (tests === 0 && differences.tooFew) ? " Too few seeds to tell: no difference of ordinary size could pass the correction." : "";
+  const few =
+    tooFew || (tests === 0 && differences.tooFew)
+      ? " Too few seeds to tell: no difference of ordinary size could pass the correction."
+      : "";
   if (cells > 0) {
     const no = tests > 0 ? "No stage's effect can be told from 0 over its contexts, but" : "In all,";
     return `${no} ${plural(cells, "cell")} of ${differences.rows.length} ${cells === 1 ? "differs" : "differ"} from the baseline after correction.${typicalHalf(view)}`;
@@ -113,7 +154,10 @@ function answerText(view) {
 
 // The best cells: those that no paired test tells from the one with the best mean.
 function bestOf(view, cells) {
-  const order = ranked(cells.filter((cell) => view.summary(cell).mean !== null), view);
+  const order = ranked(
+    cells.filter((cell) => view.summary(cell).mean !== null),
+    view,
+  );
   if (order.length === 0) return null;
   const [best, ...others] = order;
   const alike = others.filter((cell) => {

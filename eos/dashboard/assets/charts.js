@@ -2,14 +2,30 @@
 
 const LOOKS = {
   light: {
-    paper: "#FFFFFF", text: "#1B1F24", muted: "#57606A", grid: "#E4E7EB", axis: "#8C959F", rest: "#B4BAC2",
+    paper: "#FFFFFF",
+    text: "#1B1F24",
+    muted: "#57606A",
+    grid: "#E4E7EB",
+    axis: "#8C959F",
+    rest: "#B4BAC2",
     cells: ["#1A1A1A", "#857CE0", "#BF7F69", "#18541C", "#661373", "#847F0A", "#2E9DAC"],
-    worse: "#B35806", middle: "#F4F4F2", better: "#2166AC", beyond: "#661373",
+    worse: "#B35806",
+    middle: "#F4F4F2",
+    better: "#2166AC",
+    beyond: "#661373",
   },
   dark: {
-    paper: "#15181C", text: "#E6E9ED", muted: "#9AA4AF", grid: "#2B3138", axis: "#6B7580", rest: "#525B65",
+    paper: "#15181C",
+    text: "#E6E9ED",
+    muted: "#9AA4AF",
+    grid: "#2B3138",
+    axis: "#6B7580",
+    rest: "#525B65",
     cells: ["#F2F2F2", "#6E66D1", "#A8610D", "#3CFD8E", "#DD1977", "#F5C729", "#65ACCF"],
-    worse: "#E8A05A", middle: "#23272D", better: "#6FB1E8", beyond: "#DD1977",
+    worse: "#E8A05A",
+    middle: "#23272D",
+    better: "#6FB1E8",
+    beyond: "#DD1977",
   },
 };
 const SYMBOLS = ["circle", "square", "diamond", "triangle-up", "cross", "star", "triangle-down"];
@@ -56,23 +72,49 @@ function cellStyle(view, cell, look) {
 function axis(look, title, more = {}) {
   return {
     title: { text: title, font: { size: look.size }, standoff: 8 },
-    color: look.muted, gridcolor: look.grid, linecolor: look.axis, zerolinecolor: look.axis, zeroline: false,
-    tickfont: { size: look.small, color: look.muted }, automargin: true, exponentformat: "SI", ...more,
+    color: look.muted,
+    gridcolor: look.grid,
+    linecolor: look.axis,
+    zerolinecolor: look.axis,
+    zeroline: false,
+    tickfont: { size: look.small, color: look.muted },
+    automargin: true,
+    exponentformat: "SI",
+    ...more,
   };
 }
 
 function layoutOf(look, more) {
   return {
-    paper_bgcolor: look.paper, plot_bgcolor: look.paper, showlegend: false, autosize: look.paperWidth === null,
+    paper_bgcolor: look.paper,
+    plot_bgcolor: look.paper,
+    showlegend: false,
+    autosize: look.paperWidth === null,
     font: { family: "system-ui, sans-serif", size: look.size, color: look.text },
-    margin: { l: 60, r: 20, t: 16, b: 48 }, hovermode: "closest", dragmode: "zoom", uirevision: "kept",
-    hoverlabel: { bgcolor: look.paper, bordercolor: look.axis, font: { color: look.text, size: look.small }, align: "left" },
-    ...(look.paperWidth === null ? {} : { width: look.paperWidth }), ...more,
+    margin: { l: 60, r: 20, t: 16, b: 48 },
+    hovermode: "closest",
+    dragmode: "zoom",
+    uirevision: "kept",
+    hoverlabel: {
+      bgcolor: look.paper,
+      bordercolor: look.axis,
+      font: { color: look.text, size: look.small },
+      align: "left",
+    },
+    ...(look.paperWidth === null ? {} : { width: look.paperWidth }),
+    ...more,
   };
 }
 
 function label(look, text, more) {
-  return { text, showarrow: false, font: { size: look.small, color: look.text }, xanchor: "center", yanchor: "middle", ...more };
+  return {
+    text,
+    showarrow: false,
+    font: { size: look.small, color: look.text },
+    xanchor: "center",
+    yanchor: "middle",
+    ...more,
+  };
 }
 
 function channels(colour) {
@@ -81,7 +123,16 @@ function channels(colour) {
 
 function mixed(first, second, share) {
   const [a, b] = [channels(first), channels(second)];
-  return "#" + a.map((value, k) => Math.round(value + (b[k] - value) * share).toString(16).padStart(2, "0")).join("");
+  return (
+    "#" +
+    a
+      .map((value, k) =>
+        Math.round(value + (b[k] - value) * share)
+          .toString(16)
+          .padStart(2, "0"),
+      )
+      .join("")
+  );
 }
 
 // −1 is the worst, 0 the middle, +1 the best.
@@ -119,5 +170,9 @@ function sequentialScale() {
 }
 
 function divergingScale(look) {
-  return [[0, look.worse], [0.5, look.middle], [1, look.better]];
+  return [
+    [0, look.worse],
+    [0.5, look.middle],
+    [1, look.better],
+  ];
 }

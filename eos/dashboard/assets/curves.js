@@ -45,9 +45,23 @@ function curve(entry) {
     const floats = (start, count) => new Float32Array(store.curves, start, count);
     const first = offset + 4 * points;
     const later = offset + 8 * points;
-    store.decoded.set(entry, entry.run === undefined
-      ? { x: steps(offset, points), mean: floats(first, points), low: floats(later, points), high: floats(later + 4 * points, points) }
-      : { x: steps(offset, points), y: floats(first, points), bucketX: steps(later, buckets), means: floats(later + 4 * buckets, buckets), seconds: floats(later + 8 * buckets, buckets) });
+    store.decoded.set(
+      entry,
+      entry.run === undefined
+        ? {
+            x: steps(offset, points),
+            mean: floats(first, points),
+            low: floats(later, points),
+            high: floats(later + 4 * points, points),
+          }
+        : {
+            x: steps(offset, points),
+            y: floats(first, points),
+            bucketX: steps(later, buckets),
+            means: floats(later + 4 * buckets, buckets),
+            seconds: floats(later + 8 * buckets, buckets),
+          },
+    );
   }
   return store.decoded.get(entry);
 }

@@ -11,7 +11,9 @@ function takeData(data) {
   const counts = new Map();
   for (const cell of data.cells) counts.set(cell.name, (counts.get(cell.name) ?? 0) + 1);
   // A link names a cell by its name; by its number too where two have the name (two tasks or budgets).
-  store.keyOf = new Map(data.cells.map((cell) => [cell.id, counts.get(cell.name) > 1 ? `${cell.name}~${cell.id}` : cell.name]));
+  store.keyOf = new Map(
+    data.cells.map((cell) => [cell.id, counts.get(cell.name) > 1 ? `${cell.name}~${cell.id}` : cell.name]),
+  );
   store.cellOf = new Map(data.cells.map((cell) => [store.keyOf.get(cell.id), cell]));
 }
 
@@ -65,7 +67,10 @@ function statusCounts(runs) {
 }
 
 function averageOf(cell, pick) {
-  const values = runsOf(cell).filter((run) => run.status === "ok").map(pick).filter(Number.isFinite);
+  const values = runsOf(cell)
+    .filter((run) => run.status === "ok")
+    .map(pick)
+    .filter(Number.isFinite);
   return values.length ? meanOf(values) : null;
 }
 

@@ -3,7 +3,8 @@
 const SVG = "http://www.w3.org/2000/svg";
 
 // Characters that cannot be seen or that turn the direction of writing; shown by their codes.
-const UNSEEN = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u00ad\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]/g;
+const UNSEEN =
+  /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u00ad\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]/g;
 const LONE = /[\ud800-\udbff](?![\udc00-\udfff])|(?<![\ud800-\udbff])[\udc00-\udfff]/g;
 
 function visible(text) {
@@ -33,6 +34,14 @@ function svg(tag, attributes = {}, ...children) {
   return fill(document.createElementNS(SVG, tag), attributes, children);
 }
 
+function para(...children) {
+  return h("p", {}, children);
+}
+
+function hint(...children) {
+  return h("p", { class: "hint" }, children);
+}
+
 // A name that a user chose: its direction of writing stays its own.
 function named(text) {
   return h("bdi", {}, text);
@@ -47,19 +56,31 @@ function menu(label, key, options, chosen, change) {
   if (options.length < 2) {
     return h("span", { class: "choice" }, label, " ", h("b", {}, options.length ? named(options[0].label) : "none"));
   }
-  const list = options.map((option) => h("option", { value: option.value, selected: option.value === chosen }, option.label));
+  const list = options.map((option) =>
+    h("option", { value: option.value, selected: option.value === chosen }, option.label),
+  );
   const select = h("select", { "data-key": key, change: (event) => change(event.target.value) }, list);
   return h("label", { class: "choice" }, label, " ", select);
 }
 
 function checkbox(label, key, checked, change) {
-  const input = h("input", { type: "checkbox", "data-key": key, checked, change: (event) => change(event.target.checked) });
+  const input = h("input", {
+    type: "checkbox",
+    "data-key": key,
+    checked,
+    change: (event) => change(event.target.checked),
+  });
   return h("label", { class: "check" }, input, " ", label);
 }
 
 // Native disclosure; Esc closes it (see frame.js).
 function dropdown(label, key, ...children) {
-  return h("details", { class: "menu" }, h("summary", { "data-key": key }, label), h("div", { class: "drop" }, children));
+  return h(
+    "details",
+    { class: "menu" },
+    h("summary", { "data-key": key }, label),
+    h("div", { class: "drop" }, children),
+  );
 }
 
 function announce(text) {

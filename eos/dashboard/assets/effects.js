@@ -30,7 +30,8 @@ function marginalEffect(entries, level, baseLevel) {
     const test = differenceTest(usable.map((difference) => difference.mean));
     return { ...test, contexts: usable.length, pairs, unpaired, note: test.note };
   }
-  if (compared.length === 0) return { ...differenceTest([]), contexts: 0, pairs: 0, unpaired, note: "no shared context" };
+  if (compared.length === 0)
+    return { ...differenceTest([]), contexts: 0, pairs: 0, unpaired, note: "no shared context" };
   if (usable.length === 0 && compared.length > 1) {
     return { ...differenceTest([]), contexts: 0, pairs: 0, unpaired, note: "no shared seeds" };
   }

@@ -18,7 +18,10 @@ function csvColumns(columns) {
 
 function toCsv({ columns, rows }) {
   const parts = csvColumns(columns);
-  const lines = [parts.map(([heading]) => csvField(heading)), ...rows.map((row) => parts.map(([, value]) => csvField(value(row))))];
+  const lines = [
+    parts.map(([heading]) => csvField(heading)),
+    ...rows.map((row) => parts.map(([, value]) => csvField(value(row)))),
+  ];
   return lines.map((line) => line.join(",") + "\r\n").join("");
 }
 
@@ -33,7 +36,10 @@ function written(columns) {
 }
 
 function markdownField(text) {
-  return visible(text).replace(/\s+/g, " ").replace(/\\/g, "\\\\").replace(/[|`<>*_[\]]/g, "\\$&");
+  return visible(text)
+    .replace(/\s+/g, " ")
+    .replace(/\\/g, "\\\\")
+    .replace(/[|`<>*_[\]]/g, "\\$&");
 }
 
 function toMarkdown({ columns, rows, caption }) {
@@ -71,18 +77,35 @@ async function copyText(text, what) {
 }
 
 function fileName(...parts) {
-  return parts.filter(Boolean).join("-").toLowerCase().replace(/[^a-z0-9]+/g, "-").replace(/^-|-$/g, "").slice(0, 100);
+  return parts
+    .filter(Boolean)
+    .join("-")
+    .toLowerCase()
+    .replace(/[^a-z0-9]+/g, "-")
+    .replace(/^-|-$/g, "")
+    .slice(0, 100);
 }
 
-const FORMATS = { csv: ["CSV", toCsv, "text/csv"], md: ["Markdown", toMarkdown, "text/markdown"], tex: ["LaTeX", toLatex, "text/x-tex"] };
+const FORMATS = {
+  csv: ["CSV", toCsv, "text/csv"],
+  md: ["Markdown", toMarkdown, "text/markdown"],
+  tex: ["LaTeX", toLatex, "text/x-tex"],
+};
 
 // Buttons that copy and save a table; `take` gives it as it is seen at that moment.
 function tableMenu(name, take) {
   const rows = Object.entries(FORMATS).map(([ending, [title, write, type]]) =>
-    h("div", { class: "pair" },
+    h(
+      "div",
+      { class: "pair" },
       h("span", {}, title),
-      button("Copy", `copy ${name} ${ending}`, () => copyText(write(take()), `${title} table`), { "aria-label": `Copy as ${title}` }),
-      button("Save", `save ${name} ${ending}`, () => save(`${fileName(name)}.${ending}`, write(take()), type), { "aria-label": `Save as ${title}` }),
-    ));
+      button("Copy", `copy ${name} ${ending}`, () => copyText(write(take()), `${title} table`), {
+        "aria-label": `Copy as ${title}`,
+      }),
+      button("Save", `save ${name} ${ending}`, () => save(`${fileName(name)}.${ending}`, write(take()), type), {
+        "aria-label": `Save as ${title}`,
+      }),
+    ),
+  );
   return dropdown("Export table", `export ${name}`, rows);
 }

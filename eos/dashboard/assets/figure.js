@@ -1,6 +1,12 @@
 /* Figures: drawn for the screen, drawn anew in light colours and 8 pt text for paper. */
 
-const CONFIG = { displaylogo: false, displayModeBar: false, responsive: true, doubleClick: "reset+autosize", showTips: false };
+const CONFIG = {
+  displaylogo: false,
+  displayModeBar: false,
+  responsive: true,
+  doubleClick: "reset+autosize",
+  showTips: false,
+};
 const MILLIMETRE = 96 / 25.4;
 
 // Plots of the page that is shown, by name: kept when the page is drawn anew, so that zoom stays.
@@ -19,7 +25,9 @@ function figure({ name, title, description, build, click }) {
     place.querySelectorAll("a, [tabindex]").forEach((node) => node.setAttribute("tabindex", "-1"));
   });
   const id = `figure-${name}`;
-  return h("figure", { role: "group", "aria-labelledby": id, "aria-describedby": `${id}-text`, "data-figure": name },
+  return h(
+    "figure",
+    { role: "group", "aria-labelledby": id, "aria-describedby": `${id}-text`, "data-figure": name },
     h("div", { class: "tools" }, h("h3", { id, class: "grow" }, title), figureMenu(name, build)),
     h("p", { id: `${id}-text`, class: "hint" }, description),
     place,
@@ -29,11 +37,20 @@ function figure({ name, title, description, build, click }) {
 function figureMenu(name, build) {
   const full = fileName(state.page, name === state.page ? "" : name, state.task, state.metric);
   const rows = [85, 175].map((width) =>
-    h("div", { class: "pair" },
+    h(
+      "div",
+      { class: "pair" },
       h("span", {}, `${width} mm`),
       ["svg", "png"].map((format) =>
-        button(format.toUpperCase(), `figure ${name} ${format} ${width}`, () => saveFigure(full, build, format, width), { "aria-label": `Save as ${format.toUpperCase()}, ${width} mm wide` })),
-    ));
+        button(
+          format.toUpperCase(),
+          `figure ${name} ${format} ${width}`,
+          () => saveFigure(full, build, format, width),
+          { "aria-label": `Save as ${format.toUpperCase()}, ${width} mm wide` },
+        ),
+      ),
+    ),
+  );
   return dropdown("Save figure", `figure ${name}`, rows);
 }
 
@@ -41,7 +58,10 @@ async function figureImage(build, format, width) {
   const look = paperLook(Math.round(width * MILLIMETRE));
   const { data, layout } = build(look);
   const size = { width: look.paperWidth, height: Math.round(layout.height), scale: format === "png" ? 3 : 1 };
-  const url = await Plotly.toImage({ data, layout: { ...layout, hovermode: false }, config: { staticPlot: true } }, { format, ...size });
+  const url = await Plotly.toImage(
+    { data, layout: { ...layout, hovermode: false }, config: { staticPlot: true } },
+    { format, ...size },
+  );
   if (format === "svg") return decodeURIComponent(url.slice(url.indexOf(",") + 1));
   return Uint8Array.from(atob(url.slice(url.indexOf(",") + 1)), (character) => character.charCodeAt(0));
 }

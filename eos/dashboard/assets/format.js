@@ -78,7 +78,8 @@ function withPrefix(value, base, prefixes) {
     rest /= base;
     place += 1;
   }
-  const digits = place === 0 ? String(Math.round(rest * 1000) / 1000) : rest >= 99.95 ? rest.toFixed(0) : rest.toFixed(1);
+  const digits =
+    place === 0 ? String(Math.round(rest * 1000) / 1000) : rest >= 99.95 ? rest.toFixed(0) : rest.toFixed(1);
   return `${digits}${prefixes[place] ? " " + prefixes[place] : ""}`;
 }
 

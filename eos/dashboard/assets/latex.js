@@ -1,24 +1,65 @@
 /* Tables for papers: booktabs, in characters that every LaTeX knows. */
 
 const LATEX = {
-  "\\": "\\textbackslash{}", "&": "\\&", "%": "\\%", $: "\\$", "#": "\\#", _: "\\_", "{": "\\{", "}": "\\}",
-  "~": "\\textasciitilde{}", "^": "\\textasciicircum{}", "<": "$<$", ">": "$>$", "|": "$|$", '"': "''",
-  "\u2212": "$-$", "±": "$\\pm$", "↑": "$\\uparrow$", "↓": "$\\downarrow$", "→": "$\\to$", "·": "$\\cdot$", "×": "$\\times$",
-  "∞": "$\\infty$", "≤": "$\\le$", "≥": "$\\ge$", "Δ": "$\\Delta$", "○": "$\\circ$", "∘": "$\\circ$", "●": "$\\bullet$", "†": "$\\dagger$",
-  "✕": "$\\times$", "≈": "$\\approx$", "…": "\\dots{}", "—": "---", "–": "--", "⊘": "$\\oslash$", "½": "$\\frac12$",
-  "◐": "running ", "■": "stopped ", "◇": "pruned ", "★": "$\\star$", "☆": "$\\star$", "²": "$^2$", "¹": "$^1$", "µ": "$\\mu$", "λ": "$\\lambda$",
+  "\\": "\\textbackslash{}",
+  "&": "\\&",
+  "%": "\\%",
+  $: "\\$",
+  "#": "\\#",
+  _: "\\_",
+  "{": "\\{",
+  "}": "\\}",
+  "~": "\\textasciitilde{}",
+  "^": "\\textasciicircum{}",
+  "<": "$<$",
+  ">": "$>$",
+  "|": "$|$",
+  '"': "''",
+  "\u2212": "$-$",
+  "±": "$\\pm$",
+  "↑": "$\\uparrow$",
+  "↓": "$\\downarrow$",
+  "→": "$\\to$",
+  "·": "$\\cdot$",
+  "×": "$\\times$",
+  "∞": "$\\infty$",
+  "≤": "$\\le$",
+  "≥": "$\\ge$",
+  Δ: "$\\Delta$",
+  "○": "$\\circ$",
+  "∘": "$\\circ$",
+  "●": "$\\bullet$",
+  "†": "$\\dagger$",
+  "✕": "$\\times$",
+  "≈": "$\\approx$",
+  "…": "\\dots{}",
+  "—": "---",
+  "–": "--",
+  "⊘": "$\\oslash$",
+  "½": "$\\frac12$",
+  "◐": "running ",
+  "■": "stopped ",
+  "◇": "pruned ",
+  "★": "$\\star$",
+  "☆": "$\\star$",
+  "²": "$^2$",
+  "¹": "$^1$",
+  µ: "$\\mu$",
+  λ: "$\\lambda$",
 };
 const GREEK = { α: "alpha", β: "beta", γ: "gamma", δ: "delta", φ: "phi", σ: "sigma", θ: "theta", ω: "omega" };
 
 function latexText(text) {
-  return [...visible(text).replace(/\s+/g, " ")].map((character) => {
-    if (Object.hasOwn(LATEX, character)) return LATEX[character];
-    if (Object.hasOwn(GREEK, character)) return `$\\${GREEK[character]}$`;
-    const code = character.codePointAt(0);
-    // Accented letters of Latin scripts are known to LaTeX; of all else the code is written.
-    if (code < 0x7f || (code > 0xbf && code < 0x180)) return character;
-    return `\\texttt{U+${code.toString(16).toUpperCase().padStart(4, "0")}}`;
-  }).join("");
+  return [...visible(text).replace(/\s+/g, " ")]
+    .map((character) => {
+      if (Object.hasOwn(LATEX, character)) return LATEX[character];
+      if (Object.hasOwn(GREEK, character)) return `$\\${GREEK[character]}$`;
+      const code = character.codePointAt(0);
+      // Accented letters of Latin scripts are known to LaTeX; of all else the code is written.
+      if (code < 0x7f || (code > 0xbf && code < 0x180)) return character;
+      return `\\texttt{U+${code.toString(16).toUpperCase().padStart(4, "0")}}`;
+    })
+    .join("");
 }
 
 function toLatex({ columns, rows, caption, best }) {

@@ -7,10 +7,17 @@ function draw(part = "all") {
   document.documentElement.dataset.theme = themeName();
   const kept = focusedPlace();
   const samePage = drawnPage === state.page;
-  const scroll = { x: scrollX, y: scrollY, boxes: [...document.querySelectorAll("#content .scroll")].map((box) => box.scrollLeft) };
+  const scroll = {
+    x: scrollX,
+    y: scrollY,
+    boxes: [...document.querySelectorAll("#content .scroll")].map((box) => box.scrollLeft),
+  };
   const open = [...document.querySelectorAll("details[open] > summary[data-key]")].map((node) => node.dataset.key);
   if (part === "all") drawFrame(view);
-  else document.querySelectorAll("nav a").forEach((link, place) => link.setAttribute("href", linkTo({ page: PAGES[place] })));
+  else
+    document
+      .querySelectorAll("nav a")
+      .forEach((link, place) => link.setAttribute("href", linkTo({ page: PAGES[place] })));
   if (!samePage) dropPlots();
   const content = document.getElementById("content");
   content.dataset.page = state.page;
@@ -50,7 +57,9 @@ function restore(scroll, open, kept) {
     const details = byKey(key)?.parentElement;
     if (details) details.open = true;
   }
-  [...document.querySelectorAll("#content .scroll")].forEach((box, place) => (box.scrollLeft = scroll.boxes[place] ?? 0));
+  [...document.querySelectorAll("#content .scroll")].forEach(
+    (box, place) => (box.scrollLeft = scroll.boxes[place] ?? 0),
+  );
   const node = kept ? byKey(kept.key) : null;
   if (node && node !== document.activeElement) {
     node.focus({ preventScroll: true });
@@ -92,7 +101,9 @@ async function start() {
   try {
     takeData(await firstData());
   } catch (error) {
-    document.getElementById("content").replaceChildren(h("p", { class: "warning" }, `The records could not be read: ${error.message}`));
+    document
+      .getElementById("content")
+      .replaceChildren(h("p", { class: "warning" }, `The records could not be read: ${error.message}`));
     document.documentElement.dataset.ready = "failed";
     return;
   }

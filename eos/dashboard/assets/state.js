@@ -1,16 +1,44 @@
 /* What is chosen on the page stands in the address after `#`, so that a link shows the same view. */
 
 const DEFAULTS = {
-  task: "", budget: "", metric: "", base: "", filter: "", theme: "", group: "",
-  hide: [], pin: [], sort: [], columns: [],
-  trials: false, join: false, worst: false,
-  x: "step", left: "", right: "", logx: false, logy: false, smooth: 1, seeds: "band", all: false,
-  cost: "parameters", device: "",
-  mode: "value", part: "",
-  study: "", pruned: true, across: "", down: "",
-  run: "", against: "", memory: "",
+  task: "",
+  budget: "",
+  metric: "",
+  base: "",
+  filter: "",
+  theme: "",
+  group: "",
+  hide: [],
+  pin: [],
+  sort: [],
+  columns: [],
+  trials: false,
+  join: false,
+  worst: false,
+  x: "step",
+  left: "",
+  right: "",
+  logx: false,
+  logy: false,
+  smooth: 1,
+  seeds: "band",
+  all: false,
+  cost: "parameters",
+  device: "",
+  mode: "value",
+  part: "",
+  length: "",
+  study: "",
+  pruned: true,
+  top: "100",
+  across: "",
+  down: "",
+  importance: "",
+  run: "",
+  against: "",
+  memory: "",
 };
-const PAGES = ["overview", "stages"];
+const PAGES = ["overview", "stages", "curves", "tradeoffs", "recall", "search", "run", "memory"];
 
 const state = { page: "overview", unknown: [], ...structuredClone(DEFAULTS) };
 

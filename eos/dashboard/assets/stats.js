@@ -4,8 +4,8 @@
 const LANCZOS = [
   0.99999999999999709182, 57.156235665862923517, -59.597960355475491248, 14.136097974741747174, -0.49191381609762019978,
   0.33994649984811888699e-4, 0.46523628927048575665e-4, -0.98374475304879564677e-4, 0.15808870322491248884e-3,
-  -0.21026444172410488319e-3, 0.21743961811521264320e-3, -0.16431810653676389022e-3, 0.84418223983852743293e-4,
-  -0.26190838401581408670e-4, 0.36899182659531622704e-5,
+  -0.21026444172410488319e-3, 0.2174396181152126432e-3, -0.16431810653676389022e-3, 0.84418223983852743293e-4,
+  -0.2619083840158140867e-4, 0.36899182659531622704e-5,
 ];
 
 function logGamma(x) {
@@ -102,7 +102,8 @@ function differenceTest(differences) {
   const summary = summarize(differences);
   const none = { ...summary, t: null, df: null, p: null };
   if (summary.n < 2) return { ...none, note: summary.n === 1 ? "one pair" : "no pairs" };
-  if (isConstant(summary, Math.max(1e-300, ...differences.map(Math.abs)))) return { ...none, note: "no variance, no test" };
+  if (isConstant(summary, Math.max(1e-300, ...differences.map(Math.abs))))
+    return { ...none, note: "no variance, no test" };
   const df = summary.n - 1;
   const t = summary.mean / (summary.sd / Math.sqrt(summary.n));
   return { ...summary, t, df, p: tTwoSided(t, df), note: "" };

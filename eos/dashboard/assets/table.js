@@ -39,20 +39,35 @@ function dataTable(spec) {
     return { columns, rows: exported, caption: spec.caption, best: spec.best?.(rows) };
   };
   const heads = columns.map((column) => headCell(name, column, sort, spec.sort));
-  const table = h("table", { class: spec.class ?? "" },
+  const table = h(
+    "table",
+    { class: spec.class ?? "" },
     h("caption", { class: "unseen" }, spec.caption),
     h("thead", {}, h("tr", {}, heads)),
     bodies(spec, rows),
   );
-  return h("section", { class: "tablebox", "data-table": name },
-    h("div", { class: "tools" }, spec.tools ?? null, h("span", { class: "grow" }, spec.note ?? plural(rows.length, "row")), tableMenu(fileName(name, state.task, state.metric), seen)),
+  return h(
+    "section",
+    { class: "tablebox", "data-table": name },
+    h(
+      "div",
+      { class: "tools" },
+      spec.tools ?? null,
+      h("span", { class: "grow" }, spec.note ?? plural(rows.length, "row")),
+      tableMenu(fileName(name, state.task, state.metric), seen),
+    ),
     h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": spec.caption }, table),
   );
 }
 
 function headCell(name, column, sort, standard) {
   const direction = sort?.key === column.key ? (sort.down ? "descending" : "ascending") : null;
-  const title = h("span", {}, column.title, direction ? h("span", { "aria-hidden": "true" }, sort.down ? " ▾" : " ▴") : null);
+  const title = h(
+    "span",
+    {},
+    column.title,
+    direction ? h("span", { "aria-hidden": "true" }, sort.down ? " ▾" : " ▴") : null,
+  );
   const click = () => {
     const down = direction === null ? Boolean(column.numeric) : direction === "ascending";
     const wanted = `${down ? "-" : ""}${column.key}`;
@@ -60,22 +75,42 @@ function headCell(name, column, sort, standard) {
     setState({ sort: wanted === standard ? others : [...others, `${name}:${wanted}`] }, { part: "page" });
     announce(`Sorted by ${column.title}, ${down ? "largest first" : "smallest first"}`);
   };
-  const inner = column.drawn ? h("span", {}, column.show ? column.head ?? column.title : column.title) : button(title, `sort ${name} ${column.key}`, click, { title: column.hint });
+  const inner = column.drawn
+    ? h("span", {}, column.show ? (column.head ?? column.title) : column.title)
+    : button(title, `sort ${name} ${column.key}`, click, { title: column.hint });
   return h("th", { scope: "col", class: column.numeric ? "number" : column.class, "aria-sort": direction }, inner);
 }
 
 function bodies(spec, rows) {
-  if (!spec.group) return h("tbody", {}, rows.map((row) => bodyRows(spec, row)));
+  if (!spec.group)
+    return h(
+      "tbody",
+      {},
+      rows.map((row) => bodyRows(spec, row)),
+    );
   const groups = new Map();
   for (const row of rows) {
     const word = spec.group(row);
     if (!groups.has(word)) groups.set(word, []);
     groups.get(word).push(row);
   }
-  return [...groups].map(([word, members]) => h("tbody", {},
-    h("tr", { class: "grouphead" }, h("th", { scope: "rowgroup", colspan: spec.columns.length }, named(word), ` · ${plural(members.length, "row")}`)),
-    members.map((row) => bodyRows(spec, row)),
-  ));
+  return [...groups].map(([word, members]) =>
+    h(
+      "tbody",
+      {},
+      h(
+        "tr",
+        { class: "grouphead" },
+        h(
+          "th",
+          { scope: "rowgroup", colspan: spec.columns.length },
+          named(word),
+          ` · ${plural(members.length, "row")}`,
+        ),
+      ),
+      members.map((row) => bodyRows(spec, row)),
+    ),
+  );
 }
 
 function bodyRows(spec, row) {
@@ -91,7 +126,9 @@ function bodyRow(spec, row, key, open, extra = "") {
     const fold = place === 0 && spec.children && key !== null ? foldButton(spec, row, key, open) : null;
     const shown = content instanceof Node || Array.isArray(content) ? content : named(content);
     const attributes = { class: column.numeric ? "number" : column.class };
-    return place === 0 ? h("th", { scope: "row", ...attributes }, h("div", { class: "first" }, fold, shown)) : h("td", attributes, shown);
+    return place === 0
+      ? h("th", { scope: "row", ...attributes }, h("div", { class: "first" }, fold, shown))
+      : h("td", attributes, shown);
   });
   return h("tr", { class: [spec.rowClass?.(row), extra].filter(Boolean).join(" ") || null }, cells);
 }
@@ -102,5 +139,9 @@ function foldButton(spec, row, key, open) {
     else unfolded.add(key);
     draw("page");
   };
-  return button(open ? "▾" : "▸", `fold ${key}`, click, { class: "icon", "aria-expanded": String(open), "aria-label": `Seeds of ${spec.rowKey(row)}` });
+  return button(open ? "▾" : "▸", `fold ${key}`, click, {
+    class: "icon",
+    "aria-expanded": String(open),
+    "aria-label": `Seeds of ${spec.rowKey(row)}`,
+  });
 }

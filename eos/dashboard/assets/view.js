@@ -15,10 +15,14 @@ function mostCommon(values) {
 function currentView() {
   const { data } = store;
   const tasks = tasksWithCells();
-  const task = tasks.includes(state.task) ? state.task : mostCommon(data.cells.filter((cell) => cell.study === null).map((cell) => cell.task)) ?? tasks[0] ?? null;
+  const task = tasks.includes(state.task)
+    ? state.task
+    : (mostCommon(data.cells.filter((cell) => cell.study === null).map((cell) => cell.task)) ?? tasks[0] ?? null);
   const ofTask = data.cells.filter((cell) => cell.task === task);
   const budgets = distinct(ofTask.map((cell) => cell.budget));
-  const budget = budgets.includes(state.budget) ? state.budget : mostCommon(ofTask.filter((cell) => cell.study === null).map((cell) => cell.budget)) ?? budgets[0] ?? null;
+  const budget = budgets.includes(state.budget)
+    ? state.budget
+    : (mostCommon(ofTask.filter((cell) => cell.study === null).map((cell) => cell.budget)) ?? budgets[0] ?? null);
   const info = data.tasks[task] ?? { metrics: {}, metric: null };
   const metric = Object.hasOwn(info.metrics, state.metric) ? state.metric : info.metric;
   const inScope = ofTask.filter((cell) => cell.budget === budget);
@@ -26,13 +30,26 @@ function currentView() {
   const trialsOnly = family.length === 0 && inScope.length > 0;
   const scope = trialsOnly ? inScope : family;
   const kind = info.metrics[metric] ?? { higher: true, fraction: false };
-  const view = { task, tasks, budget, budgets, metric, info, kind, sign: kind.higher ? 1 : -1, scope, family, trialsOnly };
+  const view = {
+    task,
+    tasks,
+    budget,
+    budgets,
+    metric,
+    info,
+    kind,
+    sign: kind.higher ? 1 : -1,
+    scope,
+    family,
+    trialsOnly,
+  };
   view.trials = inScope.filter((cell) => cell.study !== null).length;
   view.worst = state.worst ? worstValue(view) : null;
   const given = store.cellOf.get(state.base);
   view.base = scope.includes(given) ? given : defaultBaseline(scope, metric);
   view.values = (cell) => valuesOf(cell, view.metric, view.worst);
-  view.summary = (cell) => remembered(`summary ${cell.id} ${metric} ${view.worst}`, () => summarize([...view.values(cell).values()]));
+  view.summary = (cell) =>
+    remembered(`summary ${cell.id} ${metric} ${view.worst}`, () => summarize([...view.values(cell).values()]));
   const summaries = scope.map(view.summary);
   view.decimals = typicalDecimals(summaries);
   view.differenceDecimals = typicalDecimals(summaries, differenceScale(kind.fraction));
@@ -75,7 +92,11 @@ function ranked(cells, view, summary = view.summary) {
 function slotsOf(view) {
   const kind = view.info.metrics[view.info.metric] ?? view.kind;
   const summary = (cell) => summarize([...valuesOf(cell, view.info.metric).values()]);
-  const best = ranked(view.scope.filter((cell) => cell !== view.base), { ...view, sign: kind.higher ? 1 : -1 }, summary).slice(0, 6);
+  const best = ranked(
+    view.scope.filter((cell) => cell !== view.base),
+    { ...view, sign: kind.higher ? 1 : -1 },
+    summary,
+  ).slice(0, 6);
   for (const cell of view.pinned) {
     if (cell === view.base || best.includes(cell)) continue;
     const free = best.findLastIndex((other) => !view.pinned.includes(other));
@@ -98,11 +119,17 @@ const COMPARISON = /^([^<>=!]+)(<=|>=|!=|=|<|>)(.*)$/;
 
 // Words are looked for in names and options; `layers>4` compares a number, `norm=rms` a word.
 function filterOf(text, view) {
-  const tests = text.trim().toLowerCase().split(/\s+/).filter(Boolean).map((word) => {
-    const [, key, sign, wanted] = word.match(COMPARISON) ?? [];
-    if (!key) return (facts) => facts.text.includes(word);
-    return (facts) => facts.pairs.some(([name, value]) => (name === key || name.endsWith(`.${key}`)) && holds(value, sign, wanted));
-  });
+  const tests = text
+    .trim()
+    .toLowerCase()
+    .split(/\s+/)
+    .filter(Boolean)
+    .map((word) => {
+      const [, key, sign, wanted] = word.match(COMPARISON) ?? [];
+      if (!key) return (facts) => facts.text.includes(word);
+      return (facts) =>
+        facts.pairs.some(([name, value]) => (name === key || name.endsWith(`.${key}`)) && holds(value, sign, wanted));
+    });
   return (cell) => tests.length === 0 || tests.every((test) => test(factsOf(cell, view)));
 }
 
@@ -129,7 +156,11 @@ function factsOf(cell, view) {
       [(view.metric ?? "metric").split("/").at(-1), view.summary(cell).mean],
       ...distinct(runs.map((run) => run.status)).map((status) => ["status", status]),
     ].map(([name, value]) => [name.toLowerCase(), value]);
-    const words = [cell.name, ...pairs.slice(Object.keys(store.data.common).length).map((pair) => pair[1]), ...runs.map((run) => run.path)];
+    const words = [
+      cell.name,
+      ...pairs.slice(Object.keys(store.data.common).length).map((pair) => pair[1]),
+      ...runs.map((run) => run.path),
+    ];
     return { pairs, text: words.join("\n").toLowerCase() };
   });
 }

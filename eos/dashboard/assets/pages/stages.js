@@ -5,18 +5,35 @@ pages.stages = {
     const withLevels = view.family.filter((cell) => cell.levels);
     if (withLevels.length >= 2) return null;
     const only = withLevels[0];
-    return teach("Stages need a baseline and one more cell",
-      h("p", {}, only ? `${only.name} is the only cell here with stages.` : "No cell here has an expand, an oscillation and a shrink stage.",
-        " Train another that differs from it in one stage, with the same seeds:"),
+    return teach(
+      "Stages need a baseline and one more cell",
+      para(
+        only
+          ? `${only.name} is the only cell here with stages.`
+          : "No cell here has an expand, an oscillation and a shrink stage.",
+        " Train another that differs from it in one stage, with the same seeds:",
+      ),
       command(`eos train ${only?.model ?? "gla"} ${view.task ?? "mqar_small"} model.expand=elu seed=1`),
-      view.trials ? h("p", {}, `${plural(view.trials, "trial")} of searches are left out; a search visits good regions more often, so its trials are not an ablation. Tick “with search trials” above to use them anyway.`) : null);
+      view.trials
+        ? para(
+            `${plural(view.trials, "trial")} of searches are left out; a search visits good regions more often, so its trials are not an ablation. Tick “with search trials” above to use them anyway.`,
+          )
+        : null,
+    );
   },
   draw(view) {
     const effects = stageEffects(view);
     return [
       h("h2", {}, "Stages"),
-      h("div", { class: "answer" }, h("p", {}, answerText(view)), h("p", { class: "hint" }, baseText(view, effects))),
-      effects.rows.length ? effectsPart(view, effects) : teach("No two cells differ in one stage alone", h("p", {}, "An effect is told between cells that are equal in all but one stage. Train some that are, for instance by a sweep over one stage.")),
+      h("div", { class: "answer" }, para(answerText(view)), hint(baseText(view, effects))),
+      effects.rows.length
+        ? effectsPart(view, effects)
+        : teach(
+            "No two cells differ in one stage alone",
+            para(
+              "An effect is told between cells that are equal in all but one stage. Train some that are, for instance by a sweep over one stage.",
+            ),
+          ),
       stageMaps(view, effects),
       differencesTable(view),
     ];
@@ -26,8 +43,13 @@ pages.stages = {
 function baseText(view, effects) {
   const words = `+ is better: ${unitText(view)} of ${tagText(view.metric)}${view.kind.higher ? "" : " that it is lower"}.`;
   if (!effects.base) return words;
-  const lent = effects.base === view.base ? "" : ` The baseline ${view.base.name} has no stages of its own; levels are compared with those of ${effects.base.name}.`;
-  const few = effects.tooFew ? " Too few contexts and seeds to tell: with so many comparisons no effect of ordinary size could pass the correction." : "";
+  const lent =
+    effects.base === view.base
+      ? ""
+      : ` The baseline ${view.base.name} has no stages of its own; levels are compared with those of ${effects.base.name}.`;
+  const few = effects.tooFew
+    ? " Too few contexts and seeds to tell: with so many comparisons no effect of ordinary size could pass the correction."
+    : "";
   return `${words} Levels are compared with those of ${effects.base.name}, in settings that are equal in all else; corrected for ${plural(effects.tests, "comparison")} (Holm).${lent}${few}`;
 }
 
@@ -47,7 +69,8 @@ function capital(word) {
 function effectsPart(view, effects) {
   const rows = effectRows(effects);
   const picture = figure({
-    name: "effects", title: "Effect of each choice",
+    name: "effects",
+    title: "Effect of each choice",
     description: `Mean difference to the baseline's level over contexts, with its 95 % interval, in ${unitText(view)}; right is better. The table beside it holds the numbers.`,
     build: (look) => effectsPlot(view, rows, look),
   });
@@ -56,34 +79,111 @@ function effectsPart(view, effects) {
 
 function effectsPlot(view, rows, look) {
   const scale = differenceScale(view.kind.fraction);
-  const drawn = rows.map((row, place) => ({ row, y: -place })).filter(({ row }) => row.effect && row.effect.mean !== null);
-  const [from, to] = effectsRange(drawn.map(({ row }) => row.effect), scale);
+  const drawn = rows
+    .map((row, place) => ({ row, y: -place }))
+    .filter(({ row }) => row.effect && row.effect.mean !== null);
+  const [from, to] = effectsRange(
+    drawn.map(({ row }) => row.effect),
+    scale,
+  );
   const clip = (value) => Math.min(to, Math.max(from, value));
   const sure = (row) => row.corrected !== null && row.corrected < 0.05;
-  const bars = drawn.filter(({ row }) => row.effect.half !== null).map(({ row, y }) => ({
-    type: "scatter", mode: "lines", hoverinfo: "skip", line: { color: sure(row) ? look.text : look.muted, width: sure(row) ? 2.5 : 1.5 },
-    x: [clip(row.effect.low * scale), clip(row.effect.high * scale)], y: [y, y],
-  }));
-  const beyond = drawn.filter(({ row }) => row.effect.half !== null).flatMap(({ row, y }) => [[row.effect.low * scale, y, -1], [row.effect.high * scale, y, 1]]).filter(([value, , side]) => (side > 0 ? value > to : value < from));
+  const bars = drawn
+    .filter(({ row }) => row.effect.half !== null)
+    .map(({ row, y }) => ({
+      type: "scatter",
+      mode: "lines",
+      hoverinfo: "skip",
+      line: { color: sure(row) ? look.text : look.muted, width: sure(row) ? 2.5 : 1.5 },
+      x: [clip(row.effect.low * scale), clip(row.effect.high * scale)],
+      y: [y, y],
+    }));
+  const beyond = drawn
+    .filter(({ row }) => row.effect.half !== null)
+    .flatMap(({ row, y }) => [
+      [row.effect.low * scale, y, -1],
+      [row.effect.high * scale, y, 1],
+    ])
+    .filter(([value, , side]) => (side > 0 ? value > to : value < from));
   const points = {
-    type: "scatter", mode: "markers", x: drawn.map(({ row }) => row.effect.mean * scale), y: drawn.map(({ y }) => y),
-    marker: { size: 9, color: drawn.map(({ row }) => (sure(row) ? look.text : look.paper)), line: { width: 1.5, color: drawn.map(({ row }) => (sure(row) ? look.text : look.muted)) } },
-    customdata: drawn.map(({ row }) => [plotText(levelName(row.stage, row.level)), plotText(differenceText(row.effect, view)), row.effect.contexts, row.effect.pairs, pText(row.corrected)]),
-    hovertemplate: "<b>%{customdata[0]}</b><br>%{customdata[1]}<br>contexts %{customdata[2]}, pairs %{customdata[3]}<br>p_Holm %{customdata[4]}<extra></extra>",
+    type: "scatter",
+    mode: "markers",
+    x: drawn.map(({ row }) => row.effect.mean * scale),
+    y: drawn.map(({ y }) => y),
+    marker: {
+      size: 9,
+      color: drawn.map(({ row }) => (sure(row) ? look.text : look.paper)),
+      line: { width: 1.5, color: drawn.map(({ row }) => (sure(row) ? look.text : look.muted)) },
+    },
+    customdata: drawn.map(({ row }) => [
+      plotText(levelName(row.stage, row.level)),
+      plotText(differenceText(row.effect, view)),
+      row.effect.contexts,
+      row.effect.pairs,
+      pText(row.corrected),
+    ]),
+    hovertemplate:
+      "<b>%{customdata[0]}</b><br>%{customdata[1]}<br>contexts %{customdata[2]}, pairs %{customdata[3]}<br>p_Holm %{customdata[4]}<extra></extra>",
   };
-  const arrows = { type: "scatter", mode: "markers", hoverinfo: "skip", x: beyond.map(([, , side]) => (side > 0 ? to : from)), y: beyond.map(([, y]) => y), marker: { size: 9, color: look.muted, symbol: beyond.map(([, , side]) => (side > 0 ? "triangle-right" : "triangle-left")) } };
+  const arrows = {
+    type: "scatter",
+    mode: "markers",
+    hoverinfo: "skip",
+    x: beyond.map(([, , side]) => (side > 0 ? to : from)),
+    y: beyond.map(([, y]) => y),
+    marker: {
+      size: 9,
+      color: look.muted,
+      symbol: beyond.map(([, , side]) => (side > 0 ? "triangle-right" : "triangle-left")),
+    },
+  };
   const bases = rows.map((row, place) => [row, -place]).filter(([row]) => row.isBase);
-  const zero = { type: "scatter", mode: "markers", hoverinfo: "skip", x: bases.map(() => 0), y: bases.map(([, y]) => y), marker: { size: 9, symbol: "line-ns", line: { width: 2.5, color: look.text } } };
+  const zero = {
+    type: "scatter",
+    mode: "markers",
+    hoverinfo: "skip",
+    x: bases.map(() => 0),
+    y: bases.map(([, y]) => y),
+    marker: { size: 9, symbol: "line-ns", line: { width: 2.5, color: look.text } },
+  };
   const wide = look.paperWidth === null || look.paperWidth > 400;
-  const names = rows.map((row) => (row.heading ? `<b>${capital(row.stage)}</b>` : plotText(cutText(levelName(row.stage, row.level), wide ? 34 : 22)) + (row.isBase ? " (base)" : "")));
+  const names = rows.map((row) =>
+    row.heading
+      ? `<b>${capital(row.stage)}</b>`
+      : plotText(cutText(levelName(row.stage, row.level), wide ? 34 : 22)) + (row.isBase ? " (base)" : ""),
+  );
   const height = look.row * (rows.length + 0.5) + look.row * 2 + 20;
   return {
     data: [...bars, zero, points, arrows],
     layout: layoutOf(look, {
-      height, margin: { l: wide ? 200 : 120, r: 16, t: look.row, b: look.row * 1.5 + 20 },
-      xaxis: axis(look, `← worse · difference in ${plotText(unitText(view))} · better →`, { range: [from - (to - from) * 0.025, to + (to - from) * 0.025], nticks: 9 }),
-      yaxis: { tickvals: rows.map((_, place) => -place), ticktext: names, range: [-rows.length + 0.25, 0.75], fixedrange: true, showgrid: false, zeroline: false, tickfont: { size: look.small, color: look.text }, automargin: false },
-      shapes: [{ type: "line", x0: 0, x1: 0, yref: "paper", y0: 0, y1: 1, line: { color: look.text, width: 1.5 }, layer: "below" }],
+      height,
+      margin: { l: wide ? 200 : 120, r: 16, t: look.row, b: look.row * 1.5 + 20 },
+      xaxis: axis(look, `← worse · difference in ${plotText(unitText(view))} · better →`, {
+        range: [from - (to - from) * 0.025, to + (to - from) * 0.025],
+        nticks: 9,
+      }),
+      yaxis: {
+        tickvals: rows.map((_, place) => -place),
+        ticktext: names,
+        range: [-rows.length + 0.25, 0.75],
+        fixedrange: true,
+        showgrid: false,
+        zeroline: false,
+        tickfont: { size: look.small, color: look.text },
+        automargin: false,
+      },
+      shapes: [
+        {
+          type: "line",
+          x0: 0,
+          x1: 0,
+          yref: "paper",
+          y0: 0,
+          y1: 1,
+          line: { color: look.text, width: 1.5 },
+          layer: "below",
+        },
+      ],
     }),
   };
 }
@@ -91,7 +191,10 @@ function effectsPlot(view, rows, look) {
 // Wide enough for 0, every mean and most intervals; an interval beyond ends in an arrow.
 function effectsRange(effects, scale) {
   const means = effects.map((effect) => effect.mean * scale);
-  const halves = effects.map((effect) => effect.half).filter((half) => half !== null).map((half) => half * scale);
+  const halves = effects
+    .map((effect) => effect.half)
+    .filter((half) => half !== null)
+    .map((half) => half * scale);
   const typical = halves.length ? quantile(halves, 0.75) : 0;
   const [low, high] = [Math.min(0, ...means), Math.max(0, ...means)];
   const pad = Math.max(typical * 1.15, (high - low) * 0.08, 1e-9);
@@ -102,24 +205,88 @@ function effectsTable(view, rows) {
   const columns = [
     { key: "stage", title: "stage", value: (row) => row.stage },
     { key: "level", title: "level", value: (row) => levelName(row.stage, row.level) },
-    { key: "effect", title: `Δ ${unitText(view)}`, numeric: true, value: (row) => row.effect?.mean ?? null, text: (row) => (row.isBase ? "baseline" : differenceText(row.effect, view)),
-      csv: [["difference", (row) => row.effect?.mean ?? null], ["low", (row) => row.effect?.low ?? null], ["high", (row) => row.effect?.high ?? null]] },
-    { key: "contexts", title: "contexts · pairs", numeric: true, value: (row) => row.effect?.contexts ?? null, text: (row) => (row.isBase ? "" : `${row.effect.contexts} · ${row.effect.pairs}`),
-      csv: [["contexts", (row) => row.effect?.contexts ?? null], ["pairs", (row) => row.effect?.pairs ?? null]] },
-    { key: "p", title: "p_Holm", numeric: true, value: (row) => row.corrected ?? null, text: (row) => (row.isBase ? "" : pHolmText(row)), csv: [["p", (row) => row.effect?.p ?? null], ["p_holm", (row) => row.corrected ?? null]] },
+    {
+      key: "effect",
+      title: `Δ ${unitText(view)}`,
+      numeric: true,
+      value: (row) => row.effect?.mean ?? null,
+      text: (row) => (row.isBase ? "baseline" : differenceText(row.effect, view)),
+      csv: [
+        ["difference", (row) => row.effect?.mean ?? null],
+        ["low", (row) => row.effect?.low ?? null],
+        ["high", (row) => row.effect?.high ?? null],
+      ],
+    },
+    {
+      key: "contexts",
+      title: "contexts · pairs",
+      numeric: true,
+      value: (row) => row.effect?.contexts ?? null,
+      text: (row) => (row.isBase ? "" : `${row.effect.contexts} · ${row.effect.pairs}`),
+      csv: [
+        ["contexts", (row) => row.effect?.contexts ?? null],
+        ["pairs", (row) => row.effect?.pairs ?? null],
+      ],
+    },
+    {
+      key: "p",
+      title: "p_Holm",
+      numeric: true,
+      value: (row) => row.corrected ?? null,
+      text: (row) => (row.isBase ? "" : pHolmText(row)),
+      csv: [
+        ["p", (row) => row.effect?.p ?? null],
+        ["p_holm", (row) => row.corrected ?? null],
+      ],
+    },
     { key: "note", title: "note", value: (row) => noteText(row) },
   ];
   const table = rows.filter((row) => !row.heading);
-  const seen = () => ({ columns, rows: table, caption: `Effect of each level on ${tagText(view.metric)}, ${view.task}, ${view.budget}: mean difference to the baseline's level over contexts, 95 % t-interval, p corrected by Holm. ${store.data.command}` });
+  const seen = () => ({
+    columns,
+    rows: table,
+    caption: `Effect of each level on ${tagText(view.metric)}, ${view.task}, ${view.budget}: mean difference to the baseline's level over contexts, 95 % t-interval, p corrected by Holm. ${store.data.command}`,
+  });
   const [, , ...shown] = columns;
-  const body = rows.map((row) => (row.heading
-    ? h("tr", { class: "heading" }, h("th", { scope: "rowgroup", colspan: shown.length + 1 }, capital(row.stage)))
-    : h("tr", { class: row.isBase ? "base" : row.corrected !== null && row.corrected < 0.05 ? "sure" : null }, h("th", { scope: "row", class: "unseencell" }, named(levelName(row.stage, row.level))),
-      shown.map((column) => h("td", { class: column.numeric ? "number" : "hint" }, columnText(column, row))))));
-  return h("section", { class: "tablebox aligned", "data-table": "effects" },
-    h("div", { class: "tools" }, h("span", { class: "grow" }), tableMenu(fileName("effects", view.task, view.metric), seen)),
-    h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Effects as a table" },
-      h("table", {}, h("thead", {}, h("tr", {}, h("th", { scope: "col", class: "unseencell" }, "level"), shown.map((column) => h("th", { scope: "col", class: column.numeric ? "number" : null }, column.title)))), h("tbody", {}, body))));
+  const body = rows.map((row) =>
+    row.heading
+      ? h("tr", { class: "heading" }, h("th", { scope: "rowgroup", colspan: shown.length + 1 }, capital(row.stage)))
+      : h(
+          "tr",
+          { class: row.isBase ? "base" : row.corrected !== null && row.corrected < 0.05 ? "sure" : null },
+          h("th", { scope: "row", class: "unseencell" }, named(levelName(row.stage, row.level))),
+          shown.map((column) => h("td", { class: column.numeric ? "number" : "hint" }, columnText(column, row))),
+        ),
+  );
+  return h(
+    "section",
+    { class: "tablebox aligned", "data-table": "effects" },
+    h(
+      "div",
+      { class: "tools" },
+      h("span", { class: "grow" }),
+      tableMenu(fileName("effects", view.task, view.metric), seen),
+    ),
+    h(
+      "div",
+      { class: "scroll", tabindex: "0", role: "region", "aria-label": "Effects as a table" },
+      h(
+        "table",
+        {},
+        h(
+          "thead",
+          {},
+          h(
+            "tr",
+            {},
+            h("th", { scope: "col", class: "unseencell" }, "level"),
+            shown.map((column) => h("th", { scope: "col", class: column.numeric ? "number" : null }, column.title)),
+          ),
+        ),
+        h("tbody", {}, body),
+      ),
+    ),
+  );
 }
 
 function pHolmText(row) {
@@ -128,7 +295,14 @@ function pHolmText(row) {
 
 function noteText(row) {
   if (row.isBase) return "";
-  return [row.effect.note, row.effect.unpaired && row.effect.contexts > 1 ? `${plural(row.effect.unpaired, "context")} without shared seeds left out` : ""].filter(Boolean).join("; ");
+  return [
+    row.effect.note,
+    row.effect.unpaired && row.effect.contexts > 1
+      ? `${plural(row.effect.unpaired, "context")} without shared seeds left out`
+      : "",
+  ]
+    .filter(Boolean)
+    .join("; ");
 }
 
 function differencesTable(view) {
@@ -136,10 +310,34 @@ function differencesTable(view) {
   if (!view.base || rows.length + apart.length === 0) return null;
   const shown = rows.filter((row) => view.shown.includes(row.cell));
   const columns = [
-    { key: "cell", title: "cell", value: (row) => row.cell.name, show: (row) => [named(row.cell.name), row.unlike.length ? h("span", { class: "tag" }, `⚠ other ${row.unlike.join(", ")}`) : null] },
-    { key: "pairs", title: "pairs", numeric: true, value: (row) => row.difference.pairs, text: (row) => (row.difference.paired ? String(row.difference.pairs) : "unpaired") },
-    { key: "difference", title: `Δ ${unitText(view)} [95 %]`, numeric: true, value: (row) => row.difference.mean, text: (row) => differenceText(row.difference, view),
-      csv: [["difference", (row) => row.difference.mean], ["low", (row) => row.difference.low], ["high", (row) => row.difference.high]] },
+    {
+      key: "cell",
+      title: "cell",
+      value: (row) => row.cell.name,
+      show: (row) => [
+        named(row.cell.name),
+        row.unlike.length ? h("span", { class: "tag" }, `⚠ other ${row.unlike.join(", ")}`) : null,
+      ],
+    },
+    {
+      key: "pairs",
+      title: "pairs",
+      numeric: true,
+      value: (row) => row.difference.pairs,
+      text: (row) => (row.difference.paired ? String(row.difference.pairs) : "unpaired"),
+    },
+    {
+      key: "difference",
+      title: `Δ ${unitText(view)} [95 %]`,
+      numeric: true,
+      value: (row) => row.difference.mean,
+      text: (row) => differenceText(row.difference, view),
+      csv: [
+        ["difference", (row) => row.difference.mean],
+        ["low", (row) => row.difference.low],
+        ["high", (row) => row.difference.high],
+      ],
+    },
     { key: "p", title: "p", numeric: true, value: (row) => row.difference.p, text: (row) => pText(row.difference.p) },
     { key: "p_holm", title: "p_Holm", numeric: true, value: (row) => row.corrected, text: pHolmText },
     { key: "note", title: "note", value: (row) => row.difference.note },
@@ -147,8 +345,19 @@ function differencesTable(view) {
   const few = tooFew ? " Too few seeds to tell: no difference of ordinary size could pass the correction." : "";
   return [
     h("h3", {}, "Each cell against the baseline"),
-    h("p", { class: "hint" }, `${view.base.name} is the baseline. Paired over shared seeds, else Welch's test (“unpaired”). Corrected for ${plural(tests, "comparison")}; hiding or filtering rows does not change that.${few}`,
-      apart.length ? ` Not compared, since their data, version or precision differ: ${cutText(sentenceList(apart.map((cell) => cell.name)), 200)}.` : ""),
-    dataTable({ name: "differences", columns, rows: shown, sort: "-difference", caption: `Paired differences in ${tagText(view.metric)} to ${view.base.name} on ${view.task}, ${view.budget}: mean, 95 % t-interval, p of a paired t-test, Holm over ${tests} comparisons. ${store.data.command}`, note: `${shown.length} of ${plural(rows.length, "cell")}` }),
+    hint(
+      `${view.base.name} is the baseline. Paired over shared seeds, else Welch's test (“unpaired”). Corrected for ${plural(tests, "comparison")}; hiding or filtering rows does not change that.${few}`,
+      apart.length
+        ? ` Not compared, since their data, version or precision differ: ${cutText(sentenceList(apart.map((cell) => cell.name)), 200)}.`
+        : "",
+    ),
+    dataTable({
+      name: "differences",
+      columns,
+      rows: shown,
+      sort: "-difference",
+      caption: `Paired differences in ${tagText(view.metric)} to ${view.base.name} on ${view.task}, ${view.budget}: mean, 95 % t-interval, p of a paired t-test, Holm over ${tests} comparisons. ${store.data.command}`,
+      note: `${shown.length} of ${plural(rows.length, "cell")}`,
+    }),
   ];
 }
