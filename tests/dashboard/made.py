@@ -98,7 +98,7 @@ def _cells(runs: int, numbers: np.random.Generator) -> list[Json]:
     result: list[Json] = []
     total = 0
     for width, (expand, oscillation, shrink) in itertools.product(
-        (64, 128, 32, 96), itertools.product(range(4), range(4), range(2))
+        (64, 128, 32, 96, 48, 160), itertools.product(range(4), range(4), range(2))
     ):
         if total >= runs:
             break

@@ -94,7 +94,6 @@ function layoutOf(look, more) {
     margin: { l: 60, r: 20, t: 16, b: 48 },
     hovermode: "closest",
     dragmode: "zoom",
-    uirevision: "kept",
     hoverlabel: {
       bgcolor: look.paper,
       bordercolor: look.axis,

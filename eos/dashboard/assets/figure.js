@@ -17,8 +17,11 @@ let waiting = [];
 function figure({ name, title, description, build, click }) {
   const place = plots.get(name) ?? h("div", { class: "plot", "aria-hidden": "true" });
   plots.set(name, place);
+  // Zoom stays while the figure is of the same thing, whatever is filtered, hidden or updated.
+  const subject = fragmentOf({ ...state, filter: "", hide: [], pin: [], sort: [], columns: [], theme: "", group: "" });
   waiting.push(async () => {
     const { data, layout } = build(screenLook());
+    layout.uirevision = subject;
     await Plotly.react(place, data, layout, CONFIG);
     place.removeAllListeners?.("plotly_click");
     if (click) place.on("plotly_click", (event) => click(event.points[0]));

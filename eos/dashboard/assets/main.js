@@ -109,7 +109,10 @@ async function start() {
   }
   addEventListener("popstate", readAddress);
   addEventListener("keydown", onKey);
-  addEventListener("click", (event) => closeMenus(event.target));
+  addEventListener("click", (event) => {
+    // A file is saved by a click on a link that is made for it: that closes no menu.
+    if (!event.target.hasAttribute("download")) closeMenus(event.target);
+  });
   document.getElementById("skip").addEventListener("click", (event) => {
     event.preventDefault();
     document.getElementById("content").focus();

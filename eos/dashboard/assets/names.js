@@ -61,7 +61,11 @@ function labelPlaces(points, texts, size) {
       return { x0: from, x1: from + wide, y0: point.y + dy - size * 0.6, y1: point.y + dy + size * 0.6 };
     };
     const free = (box, others) =>
-      box.x0 >= 0 && box.x1 <= point.width && !others.some((other) => other !== own && meets(box, other));
+      box.x0 >= 0 &&
+      box.x1 <= point.width &&
+      box.y0 >= 0 &&
+      box.y1 <= point.height &&
+      !others.some((other) => other !== own && meets(box, other));
     // Over the bar of an interval rather than not at all.
     const found =
       tries.find((one) => free(boxOf(one), [...taken, ...bars])) ?? tries.find((one) => free(boxOf(one), taken));

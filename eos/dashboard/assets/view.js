@@ -62,15 +62,18 @@ function currentView() {
   return view;
 }
 
-// The cell that shares contexts with most others, so that most effects can be told; then the one with most seeds.
+// Of the cells that share many contexts with others (so that effects can be told) the plainest, then that with most seeds.
 function defaultBaseline(scope, metric) {
   const counts = new Map();
   const contextsOf = (cell) => Object.entries(cell.contexts ?? {}).map(([stage, context]) => `${stage} ${context}`);
   for (const cell of scope) contextsOf(cell).forEach((context) => counts.set(context, (counts.get(context) ?? 0) + 1));
   const score = (cell) => contextsOf(cell).reduce((sum, context) => sum + counts.get(context) - 1, 0);
   const seeds = (cell) => valuesOf(cell, metric).size;
-  const better = (a, b) => score(b) - score(a) || seeds(b) - seeds(a);
-  return [...scope].sort(better)[0] ?? null;
+  const parts = (cell) => cell.name.split(" · ").length;
+  const most = scope.reduce((largest, cell) => Math.max(largest, score(cell)), 0);
+  const usable = scope.filter((cell) => score(cell) >= most / 2 && seeds(cell) > 0);
+  const better = (a, b) => parts(a) - parts(b) || score(b) - score(a) || seeds(b) - seeds(a) || a.id - b.id;
+  return [...(usable.length ? usable : scope)].sort(better)[0] ?? null;
 }
 
 function worstValue(view) {

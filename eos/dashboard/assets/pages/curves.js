@@ -11,7 +11,7 @@ pages.curves = {
           para(
             "Curves come from the event file of a run, which is written while it trains. Runs here have none that can be read. To train one with a curve:",
           ),
-          command("eos train gla mqar_small seed=1"),
+          command("eos train experiment=mqar_small model=gla seeds=3"),
         ),
   draw(view) {
     const tags = curveTags(view);

@@ -29,7 +29,7 @@ function noRuns() {
         h("code", {}, "eos train"),
         " writes, with its recipe, its log and its results. To make one and look at it:",
       ),
-      command("eos train gla mqar_small seed=1"),
+      command("eos train experiment=mqar_small model=gla seeds=3"),
       command(store.data.command),
     ),
   ];

@@ -9,7 +9,7 @@ pages.memory = {
           para(
             "The picture needs a finished run of a model with an EOS mixer, whose weights were kept. The decays are measured on a few sequences when the report is made.",
           ),
-          command("eos train gla mqar_small seed=1"),
+          command("eos train experiment=mqar_small model=gla seeds=3"),
         ),
   draw(view) {
     const runs = memoryRuns();

@@ -9,7 +9,7 @@ pages.recall = {
           para(
             "Recall maps come from tasks that ask for what was shown before: key-value pairs at several lengths, or a needle at several depths. For instance:",
           ),
-          command("eos train gla mqar_small seed=1"),
+          command("eos train experiment=mqar_small model=gla seeds=3"),
         ),
   draw(view) {
     const entries = recallEntries(view);

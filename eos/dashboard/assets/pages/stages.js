@@ -13,7 +13,9 @@ pages.stages = {
           : "No cell here has an expand, an oscillation and a shrink stage.",
         " Train another that differs from it in one stage, with the same seeds:",
       ),
-      command(`eos train ${only?.model ?? "gla"} ${view.task ?? "mqar_small"} model.expand=elu seed=1`),
+      command(
+        `${(only && runsOf(only)[0]?.command) ?? "eos train experiment=mqar_small model=gla seeds=3"} expand=elu`,
+      ),
       view.trials
         ? para(
             `${plural(view.trials, "trial")} of searches are left out; a search visits good regions more often, so its trials are not an ablation. Tick “with search trials” above to use them anyway.`,
@@ -297,9 +299,7 @@ function noteText(row) {
   if (row.isBase) return "";
   return [
     row.effect.note,
-    row.effect.unpaired && row.effect.contexts > 1
-      ? `${plural(row.effect.unpaired, "context")} without shared seeds left out`
-      : "",
+    row.effect.unpaired && row.effect.contexts > 1 ? `${row.effect.unpaired} unpaired left out` : "",
   ]
     .filter(Boolean)
     .join("; ");

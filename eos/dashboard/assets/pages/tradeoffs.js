@@ -46,7 +46,7 @@ pages.tradeoffs = {
           para(
             "A trade-off needs cells with a final value of the chosen metric. Runs that are going on get one when they end.",
           ),
-          command("eos train gla mqar_small seed=1"),
+          command("eos train experiment=mqar_small model=gla seeds=3"),
         ),
   draw(view) {
     const costs = Object.keys(COSTS).filter((key) => points(view, key, deviceOf(view)).length);
@@ -143,21 +143,22 @@ function tradeControls(view, costs, cost, device) {
   );
 }
 
+// By intervals that do not meet, which asks for more than a test would.
 function tradeAnswer(view, rows, cost) {
   const front = rows.filter((row) => row.front);
-  const sure = front.filter((row) => !row.unsure);
   if (rows.length < 2)
     return h("div", { class: "answer" }, para("One cell has both a value and a cost: there is nothing to weigh yet."));
-  const [cheap, costly] = [sure[0], sure.at(-1)];
-  const words =
-    sure.length < 2
-      ? `No cell is surely better than ${cheap.cell.name}, the cheapest of the front (${COSTS[cost].text(cheap.cost)}): ${metricText(cheap.summary, view.decimals)}.`
-      : `From ${cheap.cell.name} (${COSTS[cost].text(cheap.cost)}, ${metricText(cheap.summary, view.decimals)}) to ${costly.cell.name} (${COSTS[cost].text(costly.cost)}, ${metricText(costly.summary, view.decimals)}) more cost buys quality beyond the intervals.`;
+  const cheap = front[0];
+  const words = (row) => `${row.cell.name} (${COSTS[cost].text(row.cost)}): ${metricText(row.summary, view.decimals)}`;
+  const surely = front.find((row) => row !== cheap && !overlaps(row.summary, cheap.summary));
+  const more = surely
+    ? `The cheapest that is surely better is ${words(surely)}.`
+    : "No costlier cell is surely better.";
   return h(
     "div",
     { class: "answer" },
-    para(words),
-    hint(`${front.length} of ${plural(rows.length, "cell")} on the front, ${sure.length} of them surely.`),
+    para(`The cheapest on the front is ${words(cheap)}. ${more}`),
+    hint(`${front.length} of ${plural(rows.length, "cell")} on the front. Surely: the 95 % intervals do not meet.`),
   );
 }
 
@@ -254,6 +255,7 @@ function tradeLabels(view, rows, styles, range, layout, look, log) {
     x: (width * ((log ? Math.log10(cost) : cost) - range.x[0])) / (range.x[1] - range.x[0]),
     y: down(summary.mean),
     width,
+    height,
     top: down(summary.high ?? summary.mean),
     bottom: down(summary.low ?? summary.mean),
   });

@@ -1,0 +1,311 @@
+"""The pages in a real browser: drawn without errors, sorted, filtered, exported, shared and used by keyboard."""
+
+import csv
+import io
+import re
+import shutil
+import statistics
+import subprocess
+import xml.etree.ElementTree as ET
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("playwright.sync_api")
+
+from axe_playwright_python.sync_playwright import Axe
+from PIL import Image
+from playwright.sync_api import Browser
+
+from tests.dashboard.chromium import CHROMIUM, PAGES, SIZES, Visitor, chromium, written
+from tests.dashboard.made import HOSTILE
+
+pytestmark = [
+    pytest.mark.services,
+    pytest.mark.xdist_group("chromium"),
+    pytest.mark.skipif(not CHROMIUM, reason="needs Chromium (apt install chromium)"),
+]
+
+# One frame after the handler, as a user sees it; the frame itself is at most 17 ms of it.
+TIMED = """async ([selector, value]) => {
+  const times = [];
+  for (let k = 0; k < 5; k += 1) {
+    const node = document.querySelector(selector);
+    const start = performance.now();
+    if (value === null) node.click();
+    else { node.value = k % 2 ? "" : value; node.dispatchEvent(new Event("input", { bubbles: true })); }
+    await new Promise((done) => requestAnimationFrame(() => setTimeout(done)));
+    times.push(performance.now() - start);
+  }
+  return times;
+}"""
+
+Open = Callable[..., Visitor]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("pages")
+
+
+@pytest.fixture
+def visit(browser: Browser, folder: Path) -> Iterator[Open]:
+    visitors = []
+
+    def opened(size: str = "48", fragment: str = "/overview", **options: object) -> Visitor:
+        visitor = Visitor(browser, **options)  # type: ignore[arg-type]
+        visitors.append(visitor)
+        visitor.open(written(folder, size), fragment)
+        return visitor
+
+    yield opened
+    for visitor in visitors:
+        visitor.close()
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("size", SIZES)
+def test_every_page_is_drawn(visit: Open, size: str, theme: str) -> None:
+    """No error, no foreign request (see Visitor.close), a heading, and no sideways scroll at two widths."""
+    visitor = visit(size, f"/overview?theme={theme}")
+    page = visitor.page
+    for width in (1280, 800):
+        page.set_viewport_size({"width": width, "height": 900})
+        for name in PAGES:
+            visitor.turn(name)
+            assert page.locator("main h2").count() >= 1
+            assert page.locator("h1").count() == 1
+            beyond = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+            assert beyond <= 0, (name, width)
+            assert page.get_attribute("html", "data-theme") == theme
+
+
+def test_names_stay_text(visit: Open) -> None:
+    visitor = visit("hostile")
+    page = visitor.page
+    for name in PAGES:
+        visitor.turn(name)
+        assert page.evaluate("window.p") is None
+        assert page.locator("img").count() == 0
+        assert page.locator("script").count() == 4
+    visitor.turn("overview")
+    shown = HOSTILE.replace("\u2028", "\\u2028").replace("\u202e", "\\u202e")
+    assert shown in page.locator("tbody tr").first.inner_text()
+
+
+def test_hostile_tables_compile(visit: Open, tmp_path: Path) -> None:
+    visitor = visit("hostile")
+    rows = list(csv.reader(io.StringIO(visitor.exported("overview", "csv"))))
+    assert {len(row) for row in rows} == {len(rows[0])}
+    assert not [field for row in rows for field in row if re.match(r"[=+@\t]|-(?![\d.])", field)]
+    markdown = visitor.exported("overview", "md")
+    assert "<script" not in markdown.replace("\\<", "")
+    text = visitor.exported("overview", "tex")
+    if shutil.which("pdflatex") is None:
+        pytest.skip("needs pdflatex")
+    page = "\\documentclass{article}\\usepackage[T1]{fontenc}\\usepackage{booktabs}\\begin{document}" + text
+    (tmp_path / "t.tex").write_text(page + "\\end{document}", encoding="utf-8")
+    done = subprocess.run(
+        ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "t.tex"], cwd=tmp_path, capture_output=True
+    )
+    assert done.returncode == 0, done.stdout.decode(errors="replace")[-2000:]
+
+
+def test_sorting_keeps_missing_last(visit: Open) -> None:
+    visitor = visit("48", "/overview?columns=latency&columns=device")
+    page = visitor.page
+    heads = page.locator("[data-table=overview] thead th")
+    for place in range(heads.count()):
+        control = heads.nth(place).locator("button")
+        if control.count() == 0:
+            continue
+        for _ in range(2):
+            control.click()
+            assert heads.nth(place).get_attribute("aria-sort") in ("ascending", "descending")
+            column = [row[place] for row in visitor.table("overview")]
+            filled = [bool(text.strip()) for text in column]
+            assert filled == sorted(filled, reverse=True), column
+
+
+def test_filter_narrows_all_pages(visit: Open) -> None:
+    visitor = visit("48")
+    page = visitor.page
+    every = len(visitor.table("overview"))
+    page.keyboard.press("/")
+    page.keyboard.type("expand=elu")
+    rows = visitor.table("overview")
+    assert 0 < len(rows) < every
+    assert page.locator("#announce").inner_text() == f"{len(rows)} of {every} cells"
+    assert page.evaluate("document.activeElement.dataset.key") == "filter"
+    visitor.turn("stages")
+    assert len(visitor.table("differences")) == len(rows)
+    assert f"{len(rows)} of {every} cells match" in page.locator("#notes").inner_text()
+
+
+def test_hiding_acts_on_all_pages(visit: Open) -> None:
+    visitor = visit("48", "/tradeoffs")
+    before = len(visitor.table("tradeoffs"))
+    visitor.turn("overview")
+    visitor.page.locator("[data-key^='hide ']").nth(1).click()
+    visitor.turn("tradeoffs")
+    assert len(visitor.table("tradeoffs")) == before - 1
+    visitor.page.click("[data-key=unhide]")
+    assert len(visitor.table("tradeoffs")) == before
+
+
+def test_an_address_shows_the_same_view(visit: Open) -> None:
+    first = visit("48")
+    page = first.page
+    page.select_option("[data-key=baseline]", index=3)
+    page.click("[data-key='sort overview name']")
+    page.fill("[data-key=filter]", "shrink=gated")
+    page.locator("[data-key^='pin ']").first.click()
+    fragment = page.evaluate("location.hash").removeprefix("#")
+    second = visit("48", fragment)
+    assert second.table("overview") == first.table("overview")
+    assert second.page.locator("[data-key=unpin]").count() == 1
+
+
+def test_back_returns_to_the_page_before(visit: Open) -> None:
+    visitor = visit("48")
+    visitor.turn("stages")
+    visitor.turn("curves")
+    visitor.page.go_back()
+    visitor.page.wait_for_selector("#content[data-page=stages]")
+
+
+def test_unknown_settings_are_told(visit: Open) -> None:
+    visitor = visit("48", "/overview?colour=red&task=nothing")
+    assert "colour" in visitor.page.locator("#notes").inner_text()
+    assert visitor.table("overview")
+
+
+def test_links_lead_to_the_run(visit: Open) -> None:
+    visitor = visit("48")
+    page = visitor.page
+    page.locator("[data-key^='fold ']").first.click()
+    link = page.locator("a.seed").first
+    name = link.locator("bdi").inner_text()
+    link.click()
+    page.wait_for_selector("#content[data-page=run]")
+    assert page.locator("main h2").inner_text() == name
+
+
+@pytest.mark.parametrize("name", ["stages", "curves", "tradeoffs", "recall", "search", "run", "memory"])
+def test_figures_are_saved_for_paper(visit: Open, name: str, tmp_path: Path) -> None:
+    """Vectors without scripts or links, on white whatever the theme; pictures at three times the size."""
+    visitor = visit("48", f"/{name}?theme=dark")
+    visitor.drawn()
+    for figure in visitor.page.query_selector_all("figure"):
+        plot = figure.get_attribute("data-figure") or ""
+        for width in (85, 175):
+            root = ET.fromstring(visitor.picture(plot, "svg", width))
+            assert root.tag.endswith("}svg")
+            assert float(root.attrib["width"]) == round(width * 96 / 25.4)
+            text = ET.tostring(root, encoding="unicode")
+            assert "<script" not in text
+            assert not re.search(r'href="(?!#|data:)', text)
+            assert len(text) < 2_000_000
+        (tmp_path / "p.png").write_bytes(visitor.picture(plot, "png", 85))
+        image = Image.open(tmp_path / "p.png")
+        assert image.width == 3 * 321
+        assert image.convert("RGB").getpixel((2, 2)) == (255, 255, 255)
+
+
+@pytest.mark.parametrize("name", ["overview", "stages", "search"])
+def test_tables_are_exported_as_seen(visit: Open, name: str) -> None:
+    visitor = visit("48", f"/{name}")
+    tables = {"overview": ["overview"], "stages": ["effects", "differences"], "search": ["importances"]}[name]
+    for table in tables:
+        rows = list(csv.reader(io.StringIO(visitor.exported(table, "csv"))))
+        seen = [row for row in visitor.table(table) if len(row) > 1]
+        assert len(rows) - 1 == len(seen)
+        assert visitor.exported(table, "md").count("\n| ") == len(seen) + 1
+        assert visitor.exported(table, "tex").count("\\\\\n") == len(seen) + 1
+
+
+def test_copying_is_announced(visit: Open) -> None:
+    visitor = visit("48")
+    page = visitor.page
+    page.click("[data-table=overview] summary:text-is('Export table')")
+    page.click("[data-key^='copy overview'][data-key$=' md']")
+    page.wait_for_selector("#announce:text-is('Markdown table copied')", state="attached")
+
+
+def test_the_keyboard_reaches_an_exported_table(visit: Open) -> None:
+    """From load to a saved file without a mouse."""
+    visitor = visit("48")
+    page = visitor.page
+
+    def until(key: str) -> None:
+        for _ in range(80):
+            page.keyboard.press("Tab")
+            if (page.evaluate("document.activeElement.dataset?.key") or "").startswith(key):
+                return
+        raise AssertionError(f"Tab does not reach {key}")
+
+    until("tab overview")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#content[data-page=stages]")
+    until("export ")
+    page.keyboard.press("Enter")
+    until("save ")
+    with page.expect_download() as download:
+        page.keyboard.press("Enter")
+    assert download.value.suggested_filename.endswith(".csv")
+    page.keyboard.press("Escape")
+    assert (page.evaluate("document.activeElement.dataset.key") or "").startswith("export ")
+    page.keyboard.press("?")
+    assert page.locator("dialog").is_visible()
+    page.keyboard.press("Escape")
+    assert page.locator("dialog").count() == 0
+
+
+def test_500_runs_are_ready_in_three_seconds(browser: Browser, folder: Path) -> None:
+    path = written(folder, "500")
+    assert path.stat().st_size < 15_000_000
+    times = []
+    for _ in range(3):
+        visitor = Visitor(browser)
+        visitor.page.goto(path.as_uri())
+        visitor.page.wait_for_selector("html[data-ready]", state="attached")
+        times.append(visitor.page.evaluate("performance.now()"))
+        visitor.close()
+    assert statistics.median(times) < 3000, times
+
+
+@pytest.mark.parametrize(
+    ("what", "selector", "value"),
+    [("sort", "[data-key='sort overview parameters']", None), ("filter", "[data-key=filter]", "elu")],
+)
+def test_500_runs_answer_in_200_ms(visit: Open, what: str, selector: str, value: str | None) -> None:
+    visitor = visit("500")
+    times = visitor.page.evaluate(TIMED, [selector, value])
+    assert statistics.median(times) < 200, (what, times)
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("size", ["0", "48"])
+def test_pages_are_accessible(visit: Open, size: str, theme: str) -> None:
+    """No violation of axe's rules; every figure is described, and a table stands on its page."""
+    visitor = visit(size, f"/overview?theme={theme}")
+    source = Axe().axe_script
+    visitor.page.evaluate(source)
+    for name in PAGES:
+        visitor.turn(name)
+        found = visitor.page.evaluate("axe.run(document)")["violations"]
+        assert [(one["id"], one["nodes"][0]["html"][:200]) for one in found] == [], name
+        for figure in visitor.page.query_selector_all("figure"):
+            for attribute in ("aria-labelledby", "aria-describedby"):
+                text = visitor.page.locator(f"#{figure.get_attribute(attribute)}").inner_text()
+                assert text
+        if visitor.page.query_selector("figure"):
+            assert visitor.page.locator("main table").count() > 0
