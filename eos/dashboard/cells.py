@@ -18,8 +18,7 @@ Flat = dict[str, Value]
 STAGES = ("expand", "oscillation", "shrink", "couple")
 #: Differences that a cell's name tells.
 PARTS = 4
-#: A key that names a stage: slots are told by the names of their stages.
-_STAGE_NAME = re.compile(rf"\.({'|'.join(STAGES)})(\[\d+\])?(\.name)?$")
+_STAGE = re.compile(rf"\.({'|'.join(STAGES)})(?:\[|\.|$)")
 #: Training options that decide which run of a cell it is, or how it is done, and not what it is.
 SEEDS = ("training.seed", "training.data_seed")
 MANNER = tuple(
@@ -137,18 +136,37 @@ def differing(recipes: Iterable[Flat]) -> list[str]:
 
 
 def _told(cells: Sequence[Cell]) -> list[list[str]]:
-    """What tells each cell from the others: stages by their names, then options that differ."""
-    varied = differing(cell.recipe for cell in cells)
-    slots = [slot for slot in STAGES if len({stage_name((cell.stages or {}).get(slot)) for cell in cells}) > 1]
-    plain = [key for key in varied if not (cells[0].stages and _STAGE_NAME.search(key))]
-    short = _short(plain)
+    """What tells each cell from the others: stages by their names, options where others have them otherwise."""
+    slots = [slot for slot in STAGES if len({_stage(cell, slot) for cell in cells}) > 1]
+    plain = [key for key in differing(cell.recipe for cell in cells) if _slot(key) is None]
+    varied = [set(plain) for _ in cells]
+    for slot in STAGES:
+        namesakes: dict[str, list[int]] = defaultdict(list)
+        for index, cell in enumerate(cells):
+            namesakes[_stage(cell, slot)].append(index)
+        for held in namesakes.values():
+            # Options of one stage say nothing of another.
+            own = [key for key in differing(cells[index].recipe for index in held) if _slot(key) == slot]
+            for index in held:
+                varied[index].update(own)
+    short = _short(sorted(set().union(*varied)))
     return [
         [
-            *(f"{slot}={stage_name(cell.stages[slot])}" for slot in slots if cell.stages is not None),
-            *(f"{short[key]}={value_text(cell.recipe[key])}" for key in plain if key in cell.recipe),
+            *(f"{slot}={_stage(cell, slot)}" for slot in slots if cell.stages is not None),
+            *(f"{short[key]}={value_text(value)}" for key, value in cell.recipe.items() if key in keys),
         ]
-        for cell in cells
+        for cell, keys in zip(cells, varied, strict=True)
     ]
+
+
+def _stage(cell: Cell, slot: str) -> str:
+    return "" if cell.stages is None else stage_name(cell.stages[slot])
+
+
+def _slot(key: str) -> str | None:
+    """The slot whose stage a key is an option of."""
+    found = _STAGE.search(key)
+    return None if found is None else found[1]
 
 
 def _short(keys: Sequence[str]) -> dict[str, str]:

@@ -10,11 +10,14 @@ from typing import Any
 
 from eos.compose import refuse
 from eos.compose.model import check_model
+from eos.compose.reader import value_text
 from eos.dashboard.cells import STAGES, Cell, differing, flatten, stage_name
 from eos.errors import EOSError
 
 #: The slots that every model fills, crossed.
 CROSSED = ("expand", "oscillation", "shrink")
+#: Options that a label tells.
+TOLD = 2
 #: Combinations beyond which it is not asked which of them the design refuses.
 MOST = 600
 
@@ -24,19 +27,24 @@ class Levels:
     """Every distinct recipe of a stage, by slot, in the order of first sight."""
 
     stages: dict[str, list[Any]] = field(default_factory=lambda: {slot: [] for slot in STAGES})
+    models: dict[str, list[set[str]]] = field(default_factory=lambda: {slot: [] for slot in STAGES})
 
     def of(self, cell: Cell) -> dict[str, int | None] | None:
         """Which level each slot of a cell is at; None for a cell that has no single EOS mixer."""
         if cell.stages is None:
             return None
-        return {slot: self._place(slot, cell.stages[slot]) for slot in STAGES}
+        places = {slot: self._place(slot, cell.stages[slot]) for slot in STAGES}
+        for slot, place in places.items():
+            if place is not None:
+                self.models[slot][place].add(cell.model)
+        return places
 
     def to_plain(self) -> dict[str, list[dict[str, Any]]]:
         """As the page has them: a label says what differs from the levels of the same name."""
         plain = {}
         for slot, stages in self.stages.items():
             names = [stage_name(stage) for stage in stages]
-            labels = _labels(names, stages)
+            labels = _labels(names, stages, self.models[slot])
             plain[slot] = [
                 {"id": place, "name": name, "label": label}
                 for place, (name, label) in enumerate(zip(names, labels, strict=True))
@@ -67,20 +75,30 @@ class Levels:
         if _key(stage) in keys:
             return keys.index(_key(stage))
         self.stages[slot].append(stage)
+        self.models[slot].append(set())
         return len(keys)
 
 
-def _labels(names: Sequence[str], stages: Sequence[Any]) -> list[str]:
+def _labels(names: Sequence[str], stages: Sequence[Any], models: Sequence[set[str]]) -> list[str]:
+    """A stage's name; where several share one, what differs if that is short, or whose it is."""
     labels, namesakes = list(names), defaultdict(list)
     for place, name in enumerate(names):
         namesakes[name].append(place)
     for name, places in namesakes.items():
-        if len(places) > 1:
-            recipes = [dict(flatten(stages[place])) for place in places]
-            varied = differing(recipes)
-            for place, recipe in zip(places, recipes, strict=True):
-                told = ", ".join(f"{key.split('.')[-1]}={recipe[key]}" for key in varied if key in recipe)
-                labels[place] = f"{name} ({told})"
+        if len(places) == 1:
+            continue
+        recipes = [dict(flatten(stages[place])) for place in places]
+        varied = differing(recipes)
+        owners = [models[place] for place in places]
+        owned = all(len(owner) == 1 for owner in owners) and len(set.union(*owners)) == len(owners)
+        for number, (place, recipe, owner) in enumerate(zip(places, recipes, owners, strict=True), start=1):
+            told = [f"{key.split('.')[-1]}={value_text(recipe[key])}" for key in varied if key in recipe]
+            if len(told) <= TOLD:
+                labels[place] = f"{name} ({', '.join(told)})"
+            elif owned:
+                labels[place] = f"{name} of {min(owner)}"
+            else:
+                labels[place] = f"{name} ({', '.join(told[:TOLD])} …{number})"
     return labels
 
 

@@ -2,15 +2,23 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from eos.cli.recipes import load_run_recipe
-from eos.compose.run import save_run_recipe
+from eos.compose.run import RunRecipe, save_run_recipe
+from eos.training.config import TrainingOptions
 
 SMALL = ["task=overwriting", "layers=1", "width=16", "heads=2", "tied=false", "rows=4", "steps=40", "device=cpu"]
 STANDARD = {"metric": "accuracy", "higher": True, "chance": 0.02, "floor": 0.1, "trivial": "a guess"}
 DIGEST = "ab12cd34"
+
+
+@cache
+def _recipe(model: str, overrides: tuple[str, ...]) -> RunRecipe[TrainingOptions]:
+    return load_run_recipe([f"model={model}", *SMALL, *overrides])
 
 
 def write_run(
@@ -29,8 +37,8 @@ def write_run(
 ) -> Path:
     """A run's folder; ``accuracy`` is None, and ``status`` running, where there is to be no result."""
     path.mkdir(parents=True)
-    recipe = load_run_recipe([f"model={model}", *SMALL, f"seed={seed}", *overrides])
-    save_run_recipe(recipe, path / "recipe.yaml")
+    recipe = _recipe(model, overrides)
+    save_run_recipe(replace(recipe, training=replace(recipe.training, seed=seed)), path / "recipe.yaml")
     start = {
         "time": "2026-01-01T00:00:00+00:00",
         "command": ["eos", "train"],
