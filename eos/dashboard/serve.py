@@ -91,6 +91,7 @@ class Handler(BaseHTTPRequestHandler):
     board: ClassVar[Board]
     hosts: ClassVar[frozenset[str]]
     page: ClassVar[bytes]
+    policy: ClassVar[str]
     server_version = "eos"
     sys_version = ""
     protocol_version = "HTTP/1.1"
@@ -133,7 +134,7 @@ class Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(content)))
-        self.send_header("Content-Security-Policy", policy_header())
+        self.send_header("Content-Security-Policy", self.policy)
         self.send_header("X-Content-Type-Options", "nosniff")
         self.send_header("Referrer-Policy", "no-referrer")
         self.send_header("Cache-Control", "no-store")
@@ -167,6 +168,7 @@ def make_server(board: Board, *, host: str, port: int, names: Sequence[str] = ()
     given = server.server_address[1]
     Bound.board = board
     Bound.hosts = frozenset(f"{name}:{given}" for name in (*LOOPBACK, host, *names))
+    Bound.policy = policy_header()
     Bound.page = render({}, b"", live=True).encode()
     return server
 
