@@ -63,37 +63,34 @@ def postgres() -> Iterator[str]:
 def mysql() -> Iterator[str]:
     """The URL of an empty database of MariaDB, which Debian brings as MySQL."""
     place, port = Path(tempfile.mkdtemp(prefix="eos-mysql-")), free_port()
-    shutil.chown(place, "nobody")
+    common = [f"--datadir={place / 'data'}"]
+    if os.getuid() == 0:
+        shutil.chown(place, "nobody")
+        common.append("--user=nobody")
     setup = place / "setup.sql"
     # Read line by line.
     setup.write_text("CREATE DATABASE eos;\nCREATE USER eos@'127.0.0.1';\nGRANT ALL ON eos.* TO eos@'127.0.0.1';\n")
-    common = [f"--datadir={place / 'data'}", "--user=nobody"]
     install = [program("mariadb-install-db"), "--no-defaults", "--auth-root-authentication-method=normal", *common]
     subprocess.run(install, check=True, stdout=subprocess.DEVNULL, cwd=place)
-    command = [
-        program("mariadbd"),
-        "--no-defaults",
-        *common,
-        f"--port={port}",
-        "--bind-address=127.0.0.1",
-        "--skip-name-resolve",
-    ]
-    command += [f"--socket={place / 'socket'}", f"--pid-file={place / 'pid'}", f"--init-file={setup}"]
+    listens = [f"--port={port}", "--bind-address=127.0.0.1", "--skip-name-resolve", f"--socket={place / 'socket'}"]
+    command = [program("mariadbd"), "--no-defaults", *common, *listens, f"--init-file={setup}"]
     with (place / "log").open("w") as log:
         server = subprocess.Popen(command, stdout=log, stderr=log, cwd=place)
     url = f"mysql://eos@127.0.0.1:{port}/eos"
-    for patience in range(60, -1, -1):
-        try:
-            open_storage(url)
-            break
-        except StudyError:
-            assert patience, (place / "log").read_text()
-            assert server.poll() is None, (place / "log").read_text()
-            time.sleep(0.5)
-    yield url
-    server.terminate()
-    server.wait(timeout=60)
-    shutil.rmtree(place)
+    try:
+        for patience in range(60, -1, -1):
+            try:
+                open_storage(url)
+                break
+            except StudyError:
+                assert patience, (place / "log").read_text()
+                assert server.poll() is None, (place / "log").read_text()
+                time.sleep(0.5)
+        yield url
+    finally:
+        server.terminate()
+        server.wait(timeout=60)
+        shutil.rmtree(place)
 
 
 @pytest.fixture(params=["postgres", "mysql"])
