@@ -16,7 +16,7 @@ PARALLEL := --numprocesses auto --maxprocesses 8 --dist loadgroup
 .PHONY: help test test-all test-services lint format demo bench clean
 
 help:
-	@echo "make demo           train a small model on text with two CPU cores and let it write (TEXT=path: on your own)"
+	@echo "make demo           train a small model on text with two CPU cores, let it write, and compare three (TEXT=path: on your own)"
 	@echo "make test           linters, types, import rules and the fast tests"
 	@echo "make test-all       every test that needs neither a server nor a browser (up to 2 hours)"
 	@echo "make test-services  the tests that need a server or a browser"
@@ -68,11 +68,16 @@ test-services: $(READY)
 # TEXT reaches the shell as a variable, so that any name of a file will do.
 export TEXT
 demo: $(READY)
-	@run=runs/demo-$$(date +%Y%m%d-%H%M%S) && \
-	$(BIN)/eos train experiment=demo run="$$run" $${TEXT:+"task.source=$$TEXT"} && \
+	@demo=runs/demo-$$(date +%Y%m%d-%H%M%S) && \
+	$(BIN)/eos train experiment=demo run="$$demo/long" $${TEXT:+"task.source=$$TEXT"} && \
 	echo && echo "A sample, written after a line break:" && \
-	$(BIN)/eos generate "$$run" $$'\n' && \
-	echo && echo "All of it is in $$run. To let it write more: $(BIN)/eos generate $$run 'your prompt'"
+	$(BIN)/eos generate "$$demo/long" $$'\n' && \
+	echo && echo "Now three oscillations side by side, half a minute each:" && \
+	$(BIN)/eos sweep experiment=demo oscillation=none,head_decay,head_rate minutes=0.5 run="$$demo/compared" \
+		$${TEXT:+"task.source=$$TEXT"} && \
+	$(BIN)/eos report "$$demo" -o "$$demo/report.html" && \
+	echo && echo "Open $$demo/report.html in a browser: what came of it, and what each memory keeps." && \
+	echo "To let it write more: $(BIN)/eos generate $$demo/long 'your prompt'"
 
 bench: $(READY)
 	$(BIN)/eos bench
