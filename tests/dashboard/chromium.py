@@ -10,6 +10,7 @@ from playwright.sync_api import Browser, Download, Page, sync_playwright
 
 from eos.dashboard.page import render
 from tests.dashboard.made import made
+from tests.dashboard.odd import odd
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or ""
 PAGES = {
@@ -29,6 +30,7 @@ SIZES: dict[str, tuple[int, dict[str, bool]]] = {
     "500": (500, {}),
     "failed": (48, {"failed": True}),
     "hostile": (48, {"hostile": True}),
+    "odd": (0, {}),
 }
 
 
@@ -48,7 +50,8 @@ def written(folder: Path, size: str) -> Path:
     path = folder / f"{size}.html"
     if not path.exists():
         runs, options = SIZES[size]
-        path.write_text(render(*made(runs, **options)), encoding="utf-8")
+        records = odd() if size == "odd" else made(runs, **options)
+        path.write_text(render(*records), encoding="utf-8")
     return path
 
 
@@ -120,11 +123,11 @@ class Visitor:
     def close(self) -> None:
         """Ends the tab; nothing may have gone wrong in it, and nothing but the page and its own data was asked for."""
         self.context.close()
-        assert self.errors == []
+        assert self.errors == [], self.errors
         foreign = [
             url for url in self.requests if not url.startswith(("file:", "data:", "blob:", "about:", "http://127"))
         ]
-        assert foreign == []
+        assert foreign == [], foreign
 
 
 def _path(download: Download) -> Path:

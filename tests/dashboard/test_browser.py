@@ -87,6 +87,41 @@ def test_every_page_is_drawn(visit: Open, size: str, theme: str) -> None:
             assert page.get_attribute("html", "data-theme") == theme
 
 
+@pytest.mark.parametrize("size", ["odd", "48"])
+@pytest.mark.parametrize("name", PAGES)
+def test_every_control_can_be_used(visit: Open, name: str, size: str) -> None:
+    """Each choice of each menu, each box and each radio of a page leads to a page without errors."""
+    visitor = visit(size, f"/{name}")
+    page = visitor.page
+    keys = page.eval_on_selector_all("select, main input", "nodes => nodes.map((node) => node.dataset.key)")
+    for key in keys:
+        control = page.locator(f"[data-key='{key}']")
+        if control.count() == 0:
+            continue
+        if control.evaluate("node => node.tagName") == "SELECT":
+            for place in range(min(4, control.locator("option").count())):
+                page.locator(f"[data-key='{key}']").select_option(index=place)
+                visitor.drawn()
+        elif control.get_attribute("type") == "range":
+            control.fill("9")
+        elif control.is_visible():
+            control.click()
+        visitor.drawn()
+        assert page.locator("main h2").count() == 1
+
+
+def test_unlike_cells_are_compared_only_when_asked(visit: Open) -> None:
+    visitor = visit("odd", "/stages")
+    page = visitor.page
+    notes = page.locator("#notes").inner_text()
+    assert "2 versions of eos here" in notes
+    assert "3 data versions here" in notes
+    before = len(visitor.table("differences"))
+    page.click("[data-key='join data']")
+    assert len(visitor.table("differences")) > before
+    assert "other version" in page.locator("[data-table=differences]").inner_text()
+
+
 def test_names_stay_text(visit: Open) -> None:
     visitor = visit("hostile")
     page = visitor.page

@@ -124,7 +124,9 @@ function curvePlot(view, tag, drawn, grey, look) {
           cliponaxis: false,
         });
     }
-    const last = lines[0].y.findLastIndex((value) => value !== null);
+    const { x, y } = lines[0];
+    const onAxes = (value, place) => value !== null && (!state.logy || value > 0) && (!state.logx || x[place] > 0);
+    const last = y.findLastIndex(onAxes);
     if (last >= 0) ends.push({ cell, color: style.color, y: lines[0].y[last], n: lines[0].n, x: lines[0].x[last] });
   }
   const height = look.row * 13;

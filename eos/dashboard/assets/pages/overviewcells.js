@@ -33,7 +33,7 @@ function nameCell(row, view) {
     }),
     h(
       "span",
-      { class: "title" },
+      { class: "title", title: cell.name },
       named(cell.name),
       cell === view.base ? h("span", { class: "tag" }, "baseline") : null,
       cell.study ? h("span", { class: "tag" }, "trial") : null,

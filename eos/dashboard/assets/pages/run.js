@@ -289,7 +289,7 @@ function smallCurves(entries, look) {
       automargin: false,
     });
     layout.annotations.push(
-      label(look, plotText(tagText(entry.tag)), {
+      label(look, plotText(cutText(tagText(entry.tag), 36)), {
         xref: `x${suffix} domain`,
         x: 0,
         xanchor: "left",

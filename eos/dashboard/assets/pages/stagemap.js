@@ -133,7 +133,10 @@ function mapPlot(view, grid, look) {
     look.paperWidth === null
       ? Math.max(1, Math.min(panels.length, Math.floor(12 / columns.length)))
       : Math.max(1, Math.min(panels.length, Math.floor((look.paperWidth > 400 ? 8 : 4) / columns.length)));
-  const names = columns.map((level) => plotLines(levelName("oscillation", level), look.paperWidth === null ? 15 : 10));
+  const width = ((look.paperWidth ?? Math.min(1630, innerWidth - 48)) - 200) / across / columns.length;
+  const names = columns.map((level) =>
+    plotLines(levelName("oscillation", level), Math.max(6, Math.floor(width / 7.5))),
+  );
   const lines = Math.max(...names.map((name) => name.split("<br>").length));
   const down = Math.ceil(panels.length / across);
   const cellHeight = look.row * 1.15;

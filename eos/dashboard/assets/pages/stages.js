@@ -3,7 +3,9 @@
 pages.stages = {
   missing(view) {
     const withLevels = view.family.filter((cell) => cell.levels);
-    if (withLevels.length >= 2) return null;
+    const finished = withLevels.filter((cell) => view.values(cell).size > 0);
+    if (finished.length >= 2) return null;
+    if (withLevels.length >= 2) return [unfinished(finished.length, withLevels.length), allFailed(view)];
     const only = withLevels[0];
     return teach(
       "Stages need a baseline and one more cell",
@@ -42,6 +44,11 @@ pages.stages = {
   },
 };
 
+function unfinished(finished, all) {
+  const words = `${finished} of ${plural(all, "cell")} here have one. What became of the others stands on the overview.`;
+  return teach("Stages need two cells with finished runs", para(words));
+}
+
 function baseText(view, effects) {
   const words = `+ is better: ${unitText(view)} of ${tagText(view.metric)}${view.kind.higher ? "" : " that it is lower"}.`;
   if (!effects.base) return words;
@@ -73,7 +80,7 @@ function effectsPart(view, effects) {
   const picture = figure({
     name: "effects",
     title: "Effect of each choice",
-    description: `Mean difference to the baseline's level over contexts, with its 95 % interval, in ${unitText(view)}; right is better. The table beside it holds the numbers.`,
+    description: `Mean difference to the baseline's level over contexts, with its 95 % interval, in ${unitText(view)}; right is better. The table with it holds the numbers.`,
     build: (look) => effectsPlot(view, rows, look),
   });
   return h("div", { class: "beside effects" }, picture, effectsTable(view, rows));
