@@ -162,6 +162,21 @@ def test_quantiles_equal_numpy(page: Page) -> None:
     np.testing.assert_allclose(got, np.quantile(values, shares), rtol=RELATIVE)
 
 
+@pytest.mark.parametrize(
+    ("values", "wanted"),
+    [
+        ([0.9, 0.91, 0.92, 0.93, 0.0], [0.9, 0.93]),
+        ([0.9, 0.91, 0.92, 0.93], [0.9, 0.93]),
+        # A fifth of the cells at chance are no outliers, nor is anything where most are equal.
+        ([1.0] * 8 + [0.99] * 8 + [0.02] * 4, [0.02, 1.0]),
+        ([1.0, 1.0, 1.0, 0.5, 0.4], [0.4, 1.0]),
+        ([0.5], [0.5, 0.5]),
+    ],
+)
+def test_only_outliers_are_fenced_out(page: Page, values: list[float], wanted: list[float]) -> None:
+    assert page("fenced(values)", values=values) == wanted
+
+
 def test_too_few_seeds_are_told(page: Page) -> None:
     """Twenty comparisons at three seeds need |t| of about 20; at six, of about 7."""
     needed = page("[neededT(20, 2), neededT(20, 4)]")

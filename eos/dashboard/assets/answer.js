@@ -117,7 +117,7 @@ function typicalHalf(view) {
   const halves = view.family.map((cell) => view.summary(cell).half).filter((half) => half !== null && half > 0);
   if (halves.length === 0) return "";
   const half = quantile(halves, 0.5) * differenceScale(view.kind.fraction);
-  return ` The typical interval of a cell is ± ${threeDigits(Number(half.toPrecision(2)))} ${unitText(view)}.`;
+  return ` The typical interval of a cell is ± ${Number(half.toPrecision(2))} ${unitText(view)}.`;
 }
 
 // The answer to "which stage matters?", as text.
@@ -149,7 +149,9 @@ function answerText(view) {
     const no = tests > 0 ? "No stage's effect can be told from 0 over its contexts, but" : "In all,";
     return `${no} ${plural(cells, "cell")} of ${differences.rows.length} ${cells === 1 ? "differs" : "differ"} from the baseline after correction.${typicalHalf(view)}`;
   }
-  return `Nothing here is distinguishable from the baseline: ${seedsText(view)}.${typicalHalf(view)}${few}`;
+  const untested = differences.rows.filter((row) => row.corrected === null && view.values(row.cell).size > 0).length;
+  const without = untested ? ` ${plural(untested, "cell")} could not be tested: too few seeds in common.` : "";
+  return `Nothing here is distinguishable from the baseline: ${seedsText(view)}.${typicalHalf(view)}${without}${few}`;
 }
 
 // The best cells: those that no paired test tells from the one with the best mean.

@@ -2,6 +2,7 @@
 
 const EVERY = 5000;
 let tag = null;
+let updated = null;
 
 store.live = document.documentElement.dataset.live !== undefined;
 
@@ -20,7 +21,6 @@ async function fetchData() {
 }
 
 async function poll() {
-  setTimeout(poll, EVERY);
   try {
     const data = await fetchData();
     if (data !== null) {
@@ -28,11 +28,13 @@ async function poll() {
       await readCurves();
     }
     const clock = new Date().toLocaleTimeString("en-GB", { hour: "2-digit", minute: "2-digit" });
-    say(data === null && store.updated ? store.updated : `updated ${clock}`, false);
+    if (data !== null || updated === null) updated = `updated ${clock}`;
+    say(updated, false);
     if (data !== null) await draw();
   } catch {
     say("server gone: this is what it last sent", true);
   }
+  setTimeout(poll, EVERY);
 }
 
 function say(text, gone) {

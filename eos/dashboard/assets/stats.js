@@ -147,3 +147,13 @@ function quantile(values, share) {
   const above = Math.min(below + 1, sorted.length - 1);
   return sorted[below] + (sorted[above] - sorted[below]) * (place - below);
 }
+
+// The range of the values without the few (at most one in twenty, or one) that would squeeze all others: those beyond three
+// times the middle half. Where more lie there, they are no outliers.
+function fenced(values) {
+  const [below, above] = [quantile(values, 0.25), quantile(values, 0.75)];
+  const reach = 3 * (above - below);
+  const kept = values.filter((value) => value >= below - reach && value <= above + reach);
+  const used = values.length - kept.length <= Math.max(1, values.length / 20) ? kept : values;
+  return [Math.min(...used), Math.max(...used)];
+}

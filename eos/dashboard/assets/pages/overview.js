@@ -46,8 +46,8 @@ function stageText(cell, view) {
   if (!cell.levels) return "no single EOS mixer";
   return STAGES.filter((stage) => stage !== "couple" || cell.levels.couple !== null)
     .filter((stage) => distinct(view.scope.map((other) => other.levels?.[stage] ?? null)).length > 1)
-    .map((stage) => levelName(stage, cell.levels[stage]))
-    .join(" · ");
+    .map((stage) => `${stage[0].toUpperCase()}: ${levelName(stage, cell.levels[stage])}`)
+    .join(", ");
 }
 
 const ofRun = (row) => row.run !== undefined;

@@ -89,8 +89,7 @@ function intervalAxis(view) {
   const summaries = view.scope.map(view.summary).filter((summary) => summary.mean !== null);
   if (summaries.length === 0) return null;
   const means = summaries.map((summary) => summary.mean);
-  const [low, high] =
-    means.length < 20 ? [Math.min(...means), Math.max(...means)] : [quantile(means, 0.02), quantile(means, 0.98)];
+  const [low, high] = fenced(means);
   const halves = summaries.map((summary) => summary.half ?? 0);
   const pad = Math.max(quantile(halves, 0.5), (high - low) * 0.06, Math.abs(high) * 1e-3, 1e-9);
   return { low: low - pad, high: high + pad };
@@ -133,16 +132,15 @@ function intervalPicture(row, view, axisOf) {
           ),
         ];
   const base = view.base ? view.summary(view.base).mean : null;
+  const radius = ofRun(row) ? 2 : 4;
+  const kind = ofRun(row) || summary.n > 1 ? "dot" : "dot hollow";
   return svg(
     "svg",
     { width: WIDTH, height: 20, viewBox: `0 0 ${WIDTH} 20`, "aria-hidden": "true" },
     base === null || raw(base) < 0 || raw(base) > WIDTH
       ? null
       : svg("path", { d: `M${at(base)} 0 V20`, class: "reference" }),
-    interval,
-    ofRun(row)
-      ? svg("circle", { cx: at(summary.mean), cy: 10, r: 2, class: "dot" })
-      : svg("circle", { cx: at(summary.mean), cy: 10, r: 4, class: summary.n > 1 ? "dot" : "dot hollow" }),
-    ofRun(row) || summary.half !== null ? null : arrow(summary.mean),
+    // Where even the mean lies outside there is an arrow alone.
+    arrow(summary.mean) ?? [interval, svg("circle", { cx: at(summary.mean), cy: 10, r: radius, class: kind })],
   );
 }

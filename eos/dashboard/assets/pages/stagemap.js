@@ -128,7 +128,7 @@ function mapEntry(view, base, at, cells, corrected) {
 function mapPlot(view, grid, look) {
   const { rows, columns, panels, entries } = grid;
   const sizes = [...entries.values()].filter((entry) => entry.mean !== null).map((entry) => Math.abs(entry.mean));
-  const end = Math.max(quantile(sizes, 0.98), 1e-12);
+  const end = Math.max(Math.min(quantile(sizes, 0.98), fenced(sizes)[1]), 1e-12);
   const across =
     look.paperWidth === null
       ? Math.max(1, Math.min(panels.length, Math.floor(12 / columns.length)))

@@ -107,13 +107,18 @@ function effectsPlot(view, rows, look) {
       x: [clip(row.effect.low * scale), clip(row.effect.high * scale)],
       y: [y, y],
     }));
-  const beyond = drawn
-    .filter(({ row }) => row.effect.half !== null)
-    .flatMap(({ row, y }) => [
-      [row.effect.low * scale, y, -1],
-      [row.effect.high * scale, y, 1],
-    ])
-    .filter(([value, , side]) => (side > 0 ? value > to : value < from));
+  const out = (value, side) => (side > 0 ? value > to : value < from);
+  // Where even the mean lies outside, its value stands at the arrow.
+  const beyond = drawn.flatMap(({ row, y }) => {
+    const mean = row.effect.mean * scale;
+    const ends = [
+      [(row.effect.low ?? row.effect.mean) * scale, -1],
+      [(row.effect.high ?? row.effect.mean) * scale, 1],
+    ];
+    return ends
+      .filter(([value, side]) => out(value, side))
+      .map(([, side]) => ({ y, side, text: out(mean, side) ? signed(mean, view.differenceDecimals) : "" }));
+  });
   const points = {
     type: "scatter",
     mode: "markers",
@@ -136,14 +141,17 @@ function effectsPlot(view, rows, look) {
   };
   const arrows = {
     type: "scatter",
-    mode: "markers",
+    mode: "markers+text",
     hoverinfo: "skip",
-    x: beyond.map(([, , side]) => (side > 0 ? to : from)),
-    y: beyond.map(([, y]) => y),
+    x: beyond.map(({ side }) => (side > 0 ? to : from)),
+    y: beyond.map(({ y }) => y),
+    text: beyond.map(({ text }) => text),
+    textposition: beyond.map(({ side }) => (side > 0 ? "middle left" : "middle right")),
+    textfont: { size: look.small, color: look.text },
     marker: {
       size: 9,
       color: look.muted,
-      symbol: beyond.map(([, , side]) => (side > 0 ? "triangle-right" : "triangle-left")),
+      symbol: beyond.map(({ side }) => (side > 0 ? "triangle-right" : "triangle-left")),
     },
   };
   const bases = rows.map((row, place) => [row, -place]).filter(([row]) => row.isBase);
@@ -205,7 +213,8 @@ function effectsRange(effects, scale) {
     .filter((half) => half !== null)
     .map((half) => half * scale);
   const typical = halves.length ? quantile(halves, 0.75) : 0;
-  const [low, high] = [Math.min(0, ...means), Math.max(0, ...means)];
+  const [least, greatest] = fenced([0, ...means]);
+  const [low, high] = [Math.min(0, least), Math.max(0, greatest)];
   const pad = Math.max(typical * 1.15, (high - low) * 0.08, 1e-9);
   return [low - pad, high + pad];
 }

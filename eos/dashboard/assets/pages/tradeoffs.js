@@ -74,7 +74,7 @@ pages.tradeoffs = {
         name: "tradeoffs",
         title: `${metricTitle(view)} against ${COSTS[cost].title}`,
         build: (look) => tradePlot(view, rows, cost, look),
-        description: `Means with 95 % intervals over seeds${COSTS[cost].device ? `, measured on ${device}` : ""}. The steps join the cells that no other beats in both. Hollow: one seed, or on the front but not surely, since its interval meets that of a cell on the front that costs less.`,
+        description: `Means with 95 % intervals over seeds${COSTS[cost].device ? `, measured on ${device}` : ""}. The steps join the cells that no other beats in both. A triangle at the edge: outside the picture, its value is in the table. Hollow: one seed, or on the front but not surely, since its interval meets that of a cell on the front that costs less.`,
       }),
       tradeTable(view, rows, cost),
       without.length
@@ -196,11 +196,12 @@ function tradePlot(view, rows, cost, look) {
     type: "scatter",
     mode: "markers",
     x: rows.map((row) => row.cost),
-    y: rows.map((row) => row.summary.mean),
+    y: rows.map((row) => Math.min(range.y[1], Math.max(range.y[0], row.summary.mean))),
+    cliponaxis: false,
     marker: {
       opacity: 1,
       size: rows.map((row) => (row.front ? 11 : 9)),
-      symbol: styles.map((style) => style.symbol.replace("-open", "")),
+      symbol: styles.map((style, k) => edgeSymbol(rows[k].summary.mean, range.y) ?? style.symbol.replace("-open", "")),
       color: rows.map((row, k) => (row.unsure || row.summary.n === 1 ? look.paper : styles[k].color)),
       line: { width: 1.75, color: styles.map((style) => style.color) },
     },
@@ -235,13 +236,18 @@ function tradePlot(view, rows, cost, look) {
   return { data: [line, ...bars, marks], layout };
 }
 
-// All means and most intervals.
+// A mean outside the picture is drawn at its edge.
+function edgeSymbol(mean, [low, high]) {
+  return mean < low ? "triangle-down" : mean > high ? "triangle-up" : null;
+}
+
+// Most means and intervals.
 function tradeRange(rows, log) {
   const costs = rows.map((row) => (log ? Math.log10(row.cost) : row.cost));
   const means = rows.map((row) => row.summary.mean);
   const halves = rows.map((row) => row.summary.half ?? 0);
   const pad = (low, high, least) => Math.max((high - low) * 0.07, least);
-  const [x0, x1, y0, y1] = [Math.min(...costs), Math.max(...costs), Math.min(...means), Math.max(...means)];
+  const [x0, x1, [y0, y1]] = [Math.min(...costs), Math.max(...costs), fenced(means)];
   const [px, py] = [pad(x0, x1, Math.abs(x1) * 0.02 || 1), Math.max(pad(y0, y1, 1e-9), quantile(halves, 0.75) * 1.05)];
   return { x: [x0 - px, x1 + px * 2.5], y: [y0 - py, y1 + py] };
 }
