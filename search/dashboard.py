@@ -73,7 +73,7 @@ def _trial(trial: FrozenTrial) -> dict[str, Any]:
         "params": trial.params,
         "seconds": trial.user_attrs.get(SECONDS),
         "reason": trial.user_attrs.get(REASON),
-        "folders": [str(folder / run["path"]) for run in trial.user_attrs.get(RUNS, ()) if "path" in run],
+        "folders": [str(folder / run["folder"]) for run in trial.user_attrs.get(RUNS, ())],
     }
 
 
