@@ -168,3 +168,9 @@ function bestOf(view, cells) {
   });
   return { best, alike: new Set(alike) };
 }
+
+// The end of a caption: what was counted otherwise than usual, and the command that makes the page.
+function source(view) {
+  const worst = view.worst === null ? "" : `Runs that diverged count as ${threeDigits(view.worst)}. `;
+  return `${worst}${store.data.command}`;
+}

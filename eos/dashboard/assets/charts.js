@@ -37,6 +37,7 @@ const SCREEN = { size: 13, small: 12, row: 28, paperWidth: null };
 const PRINT = { size: 32 / 3, small: 32 / 3, row: 20 };
 
 function themeName() {
+  if (matchMedia("print").matches) return "light";
   if (state.theme === "light" || state.theme === "dark") return state.theme;
   return matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light";
 }

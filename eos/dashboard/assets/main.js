@@ -117,7 +117,9 @@ async function start() {
     event.preventDefault();
     document.getElementById("content").focus();
   });
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => draw());
+  for (const query of ["(prefers-color-scheme: dark)", "print"]) {
+    matchMedia(query).addEventListener("change", () => draw());
+  }
   Object.assign(state, readFragment(location.hash));
   await draw();
   document.documentElement.dataset.ready = "";

@@ -16,17 +16,19 @@ function shortNames(cells) {
   );
 }
 
-// Moves places apart until neighbours have `space` between them, near where they were, inside [low, high].
-function spread(places, space, low, high) {
-  const order = places.map((place, index) => ({ place, index })).sort((a, b) => a.place - b.place);
+// Moves places apart until neighbours of the given sizes do not meet, near where they were, inside [low, high].
+function spread(places, sizes, low, high) {
+  const order = places.map((place, index) => ({ place, index, size: sizes[index] })).sort((a, b) => a.place - b.place);
   for (let round = 0; round < 60; round += 1) {
     for (let k = 1; k < order.length; k += 1) {
-      const overlap = space - (order[k].place - order[k - 1].place);
+      const overlap = (order[k].size + order[k - 1].size) / 2 - (order[k].place - order[k - 1].place);
       if (overlap <= 0) continue;
       order[k - 1].place -= overlap / 2;
       order[k].place += overlap / 2;
     }
-    for (const entry of order) entry.place = Math.min(high, Math.max(low, entry.place));
+    for (const entry of order) {
+      entry.place = Math.min(high - entry.size / 2, Math.max(low + entry.size / 2, entry.place));
+    }
   }
   const result = [...places];
   order.forEach(({ place, index }) => (result[index] = place));

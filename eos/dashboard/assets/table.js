@@ -81,13 +81,29 @@ function headCell(name, column, sort, standard) {
   return h("th", { scope: "col", class: column.numeric ? "number" : column.class, "aria-sort": direction }, inner);
 }
 
+// Rows that are drawn at once; the others follow after the frame, so that a sort of hundreds answers at once. Far down
+// the page all are drawn, or the scroll would jump.
+const AT_ONCE = 100;
+
+function bodyOf(spec, rows) {
+  const first = scrollY > 1000 ? rows.length : AT_ONCE;
+  const body = h(
+    "tbody",
+    {},
+    rows.slice(0, first).map((row) => bodyRows(spec, row)),
+  );
+  const more = (from) => {
+    if (from >= rows.length || !body.isConnected) return;
+    body.append(...rows.slice(from, from + AT_ONCE).flatMap((row) => bodyRows(spec, row)));
+    setTimeout(more, 0, from + AT_ONCE);
+  };
+  // The table joins the page after it is made, so the first look at it waits for that.
+  setTimeout(more, 0, first);
+  return body;
+}
+
 function bodies(spec, rows) {
-  if (!spec.group)
-    return h(
-      "tbody",
-      {},
-      rows.map((row) => bodyRows(spec, row)),
-    );
+  if (!spec.group) return bodyOf(spec, rows);
   const groups = new Map();
   for (const row of rows) {
     const word = spec.group(row);

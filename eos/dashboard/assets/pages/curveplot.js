@@ -124,16 +124,20 @@ function curvePlot(view, tag, drawn, grey, look) {
           cliponaxis: false,
         });
     }
-    const { x, y } = lines[0];
-    const onAxes = (value, place) => value !== null && (!state.logy || value > 0) && (!state.logx || x[place] > 0);
-    const last = y.findLastIndex(onAxes);
-    if (last >= 0) ends.push({ cell, color: style.color, y: lines[0].y[last], n: lines[0].n, x: lines[0].x[last] });
+    const onAxes = ({ x, y }) =>
+      y.findLastIndex((value, k) => value !== null && (!state.logy || value > 0) && (!state.logx || x[k] > 0));
+    // The label stands at the longest line: of seeds that stopped early there may be several.
+    const tips = lines.map((line) => ({ line, last: onAxes(line) })).filter(({ last }) => last >= 0);
+    if (tips.length === 0) continue;
+    const { line, last } = tips.reduce((a, b) => (b.line.x[b.last] > a.line.x[a.last] ? b : a));
+    ends.push({ color: style.color, x: line.x[last], y: line.y[last], text: endText(cell, line.n, names, look) });
   }
-  const height = look.row * 13;
+  const needed = ends.reduce((sum, end) => sum + labelHeight(end.text, look), 70);
+  const height = Math.max(look.row * 13, needed);
   const wide = look.paperWidth === null || look.paperWidth > 400;
   const layout = layoutOf(look, {
     height,
-    margin: { l: 56, r: wide ? 172 : 104, t: 10, b: 46 },
+    margin: { l: 56, r: wide ? 172 : 132, t: 10, b: 46 },
     annotations: [],
     xaxis: axis(look, AXES[state.x] + (state.x === "time" ? " (seconds)" : ""), {
       type: state.logx ? "log" : "linear",
@@ -141,7 +145,7 @@ function curvePlot(view, tag, drawn, grey, look) {
     }),
     yaxis: axis(look, plotText(tagText(tag)), { type: state.logy ? "log" : "linear", ...yRange(drawn) }),
   });
-  layout.annotations = endLabels(ends, names, layout, look, wide);
+  layout.annotations = endLabels(ends, layout, look);
   return { data, layout };
 }
 
@@ -166,29 +170,37 @@ function xRange(drawn) {
   return { range: [Math.log10(xs.reduce((a, b) => Math.min(a, b))), Math.log10(high)] };
 }
 
-// Labels at the right ends instead of a legend box, moved apart where they would meet.
-function endLabels(ends, names, layout, look, wide) {
+function endText(cell, n, names, look) {
+  const seeds = n.length > 1 ? ` n ${n.map(([, count]) => count).join("→")}` : "";
+  const narrow = look.paperWidth !== null && look.paperWidth <= 400;
+  return plotLines(names.get(cell.id) + seeds, narrow ? 16 : 22);
+}
+
+function labelHeight(text, look) {
+  return text.split("<br>").length * look.small * 1.25 + 2;
+}
+
+// Labels at the right ends instead of a legend box, moved apart where they would meet. A thin line leads from the end of
+// the curve to its label, so that the colour need not.
+function endLabels(ends, layout, look) {
   const { range } = layout.yaxis;
   if (!range) return [];
   const span = layout.height - layout.margin.t - layout.margin.b;
-  const at = (y) =>
-    span * (1 - ((state.logy ? Math.log10(Math.max(y, 1e-300)) : y) - range[0]) / (range[1] - range[0]));
+  const onX = (x) => (state.logx ? Math.log10(x) : x);
+  const onY = (y) => (state.logy ? Math.log10(y) : y);
+  const down = (y) => span * (1 - (onY(y) - range[0]) / (range[1] - range[0]));
   const places = spread(
-    ends.map((end) => at(end.y)),
-    look.small * 2.15,
-    look.small,
-    span - look.small,
+    ends.map((end) => down(end.y)),
+    ends.map((end) => labelHeight(end.text, look)),
+    0,
+    span,
   );
-  return ends.map((end, k) => {
-    const seeds = end.n.length > 1 ? ` n ${end.n.map(([, count]) => count).join("→")}` : "";
-    // A thin line leads from the end of the curve to its label, so that the colour need not.
-    const last = state.logx ? Math.log10(end.x) : end.x;
-    const y = state.logy ? Math.log10(end.y) : end.y;
-    return label(look, plotLines(names.get(end.cell.id) + seeds, wide ? 22 : 13), {
-      x: last,
-      y,
+  return ends.map((end, k) =>
+    label(look, end.text, {
+      x: onX(end.x),
+      y: onY(end.y),
       ax: 22,
-      ay: places[k] - at(end.y),
+      ay: places[k] - down(end.y),
       showarrow: true,
       arrowhead: 0,
       arrowwidth: 1,
@@ -197,6 +209,6 @@ function endLabels(ends, names, layout, look, wide) {
       xanchor: "left",
       align: "left",
       font: { size: look.small - 1, color: end.color },
-    });
-  });
+    }),
+  );
 }

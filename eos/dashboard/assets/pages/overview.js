@@ -207,7 +207,11 @@ function chosenColumns(view, columns) {
   const kept = new Set(["name", "n", "metric", "interval", "status", "time"]);
   const rows = view.scope.map((cell) => ({ cell }));
   const same = (column) =>
-    rows.length > 1 && !kept.has(column.key) && distinct(rows.map((row) => column.value(row))).length < 2;
+    !kept.has(column.key) &&
+    remembered(
+      `same ${view.task} ${view.budget} ${view.metric} ${state.trials} ${column.key}`,
+      () => rows.length > 1 && distinct(rows.map((row) => column.value(row))).length < 2,
+    );
   const shown = (column) =>
     state.columns.includes(`-${column.key}`)
       ? false
@@ -235,7 +239,7 @@ function overviewTable(view) {
     columns: shown,
     rows: view.shown.map((cell) => ({ cell })),
     sort: view.kind.higher ? "-metric" : "metric",
-    caption: `${metricTitle(view)} on ${view.task}, ${view.budget}: mean ± half of the 95 % t-interval over seeds. ${store.data.command}`,
+    caption: `${metricTitle(view)} on ${view.task}, ${view.budget}: mean ± half of the 95 % t-interval over seeds. ${source(view)}`,
     rowKey: (row) => store.keyOf.get(row.cell.id),
     rowClass: (row) => (row.cell === view.base ? "base" : null),
     children: (row) => runsOf(row.cell).map((run) => ({ run })),

@@ -40,7 +40,7 @@ function stageMaps(view, effects) {
         name: "map",
         columns,
         rows: list,
-        caption: `Differences to ${base.name} by stage on ${view.task}, ${view.budget}, in ${unitText(view)}; + is better. ${store.data.command}`,
+        caption: `Differences to ${base.name} by stage on ${view.task}, ${view.budget}, in ${unitText(view)}; + is better. ${source(view)}`,
       }),
     ),
   ];

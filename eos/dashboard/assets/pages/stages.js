@@ -263,7 +263,7 @@ function effectsTable(view, rows) {
   const seen = () => ({
     columns,
     rows: table,
-    caption: `Effect of each level on ${tagText(view.metric)}, ${view.task}, ${view.budget}: mean difference to the baseline's level over contexts, 95 % t-interval, p corrected by Holm. ${store.data.command}`,
+    caption: `Effect of each level on ${tagText(view.metric)}, ${view.task}, ${view.budget}: mean difference to the baseline's level over contexts, 95 % t-interval, p corrected by Holm. ${source(view)}`,
   });
   const [, , ...shown] = columns;
   const body = rows.map((row) =>
@@ -372,7 +372,7 @@ function differencesTable(view) {
       columns,
       rows: shown,
       sort: "-difference",
-      caption: `Paired differences in ${tagText(view.metric)} to ${view.base.name} on ${view.task}, ${view.budget}: mean, 95 % t-interval, p of a paired t-test, Holm over ${tests} comparisons. ${store.data.command}`,
+      caption: `Paired differences in ${tagText(view.metric)} to ${view.base.name} on ${view.task}, ${view.budget}: mean, 95 % t-interval, p of a paired t-test, Holm over ${tests} comparisons. ${source(view)}`,
       note: `${shown.length} of ${plural(rows.length, "cell")}`,
     }),
   ];

@@ -327,7 +327,7 @@ function tradeTable(view, rows, cost) {
       columns,
       rows,
       sort: "cost",
-      caption: `${metricTitle(view)} against ${COSTS[cost].title} on ${view.task}, ${view.budget}: mean ± half of the 95 % t-interval over seeds. ${store.data.command}`,
+      caption: `${metricTitle(view)} against ${COSTS[cost].title} on ${view.task}, ${view.budget}: mean ± half of the 95 % t-interval over seeds. ${source(view)}`,
     }),
   );
 }
