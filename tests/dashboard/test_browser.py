@@ -301,7 +301,7 @@ def test_the_keyboard_reaches_an_exported_table(visit: Open) -> None:
     page.keyboard.press("?")
     assert page.locator("dialog").is_visible()
     page.keyboard.press("Escape")
-    assert page.locator("dialog").count() == 0
+    page.wait_for_selector("dialog", state="detached")
 
 
 def test_500_runs_are_ready_in_three_seconds(browser: Browser, folder: Path) -> None:

@@ -149,6 +149,8 @@ function answerText(view) {
     const no = tests > 0 ? "No stage's effect can be told from 0 over its contexts, but" : "In all,";
     return `${no} ${plural(cells, "cell")} of ${differences.rows.length} ${cells === 1 ? "differs" : "differ"} from the baseline after correction.${typicalHalf(view)}`;
   }
+  if (tests + differences.tests === 0)
+    return `Nothing can be tested yet: ${seedsText(view)}, and a test needs two seeds or more in common with the baseline.`;
   const untested = differences.rows.filter((row) => row.corrected === null && view.values(row.cell).size > 0).length;
   const without = untested ? ` ${plural(untested, "cell")} could not be tested: too few seeds in common.` : "";
   return `Nothing here is distinguishable from the baseline: ${seedsText(view)}.${typicalHalf(view)}${without}${few}`;

@@ -57,7 +57,8 @@ function plotText(text) {
 
 function plotLines(text, length) {
   const lines = [""];
-  for (const word of visible(text).split(" ")) {
+  // A dot between parts stays with the part before it.
+  for (const word of visible(text).replaceAll(" · ", "\u00a0· ").split(" ")) {
     if (lines.at(-1) && lines.at(-1).length + word.length + 1 > length) lines.push("");
     lines.push(`${lines.pop()} ${word}`.trim());
   }

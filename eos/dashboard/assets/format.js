@@ -106,7 +106,7 @@ function plural(count, word, many = `${word}s`) {
 
 // "validation/nats_per_answer" → "validation nats per answer".
 function tagText(tag) {
-  return tag.replace(/[/_]+/g, " ");
+  return (tag ?? "metric").replace(/[/_]+/g, " ");
 }
 
 function sentenceList(words) {

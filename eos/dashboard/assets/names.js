@@ -35,9 +35,11 @@ function spread(places, sizes, low, high) {
   return result;
 }
 
-// For each point the first place near it where its label meets no point, interval or other label; null if there is none.
-function labelPlaces(points, texts, size) {
+// For each point the first place near it where its label meets no point, interval or other label, nor what is
+// kept free; null if there is none.
+function labelPlaces(points, texts, size, kept) {
   const taken = points.map(({ x, y }) => ({ x0: x - 7, x1: x + 7, y0: y - 7, y1: y + 7 }));
+  taken.push(kept);
   const bars = points.map(({ x, top, bottom }) => ({ x0: x - 3, x1: x + 3, y0: top, y1: bottom }));
   const meets = (a, b) => a.x0 < b.x1 && b.x0 < a.x1 && a.y0 < b.y1 && b.y0 < a.y1;
   return points.map((point, place) => {

@@ -23,7 +23,7 @@ pages.curves = {
     const left = tags.includes(state.left) ? state.left : tags[0];
     const right = tags.includes(state.right)
       ? state.right
-      : (tags.find((tag) => tag !== left && tag.endsWith(`/${view.metric.split("/").at(-1)}`)) ??
+      : (tags.find((tag) => tag !== left && tag.endsWith(`/${(view.metric ?? "").split("/").at(-1)}`)) ??
         tags.find((tag) => tag !== left && tag.startsWith("validation/")) ??
         tags[1]);
     const cells = coloured(view);

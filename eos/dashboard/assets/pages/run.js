@@ -24,9 +24,9 @@ pages.run = {
         "div",
         { class: "beside halves" },
         factsPart(run, cell),
-        h("div", {}, metricsPart(run, view), rowPart(cell), planPart(run), against ? null : wholeRecipe(cell)),
+        h("div", {}, metricsPart(run, view), rowPart(cell), planPart(run)),
       ),
-      against ? differsTable(cell, against) : null,
+      against ? differsTable(cell, against) : wholeRecipe(cell),
       runCurves(run),
       runMemory(run, view),
       samplesPart(run),
@@ -118,7 +118,7 @@ function facts(title, pairs) {
   return h(
     "section",
     { class: "panel" },
-    h("h3", {}, title),
+    title ? h("h3", {}, title) : null,
     h(
       "dl",
       { class: "facts" },
@@ -192,9 +192,12 @@ function planPart(run) {
 }
 
 function wholeRecipe(cell) {
-  return facts(
-    "Recipe",
-    Object.entries({ ...cell.recipe, ...store.data.common }).map(([key, value]) => [key, valueText(value)]),
+  const keys = Object.entries({ ...cell.recipe, ...store.data.common }).map(([key, value]) => [key, valueText(value)]);
+  return h(
+    "details",
+    { class: "same recipe", open: keys.length < 40 },
+    h("summary", { "data-key": "recipe" }, `Recipe: ${plural(keys.length, "key")}`),
+    facts("", keys),
   );
 }
 

@@ -30,7 +30,7 @@ function stageMaps(view, effects) {
       title: "Expand × oscillation",
       build: (look) => mapPlot(view, grid, look),
       click,
-      description: `Difference to the baseline ${base.name} in ${unitText(view)}, one panel for each shrink; + is better. Bold: told from 0 after correction. “1” above: one seed. · not run, ✕ no run finished, ⊘ refused by the design.${grid.others ? ` ² ${plural(grid.others, "cell")} differ from the baseline in other settings too.` : ""} Click a cell to pin it.`,
+      description: `Difference to the baseline ${base.name} in ${unitText(view)}, one panel for each shrink; + is better. Bold: told from 0 after correction. “1” above: one seed. · not run, ✕ no run finished, ⊘ refused by the design.${grid.others ? ` ² ${plural(grid.others, "cell")} differ from the baseline in other settings too.` : ""}${grid.left ? ` ${plural(grid.left, "level")} with fewest cells left out.` : ""} Click a cell to pin it.`,
     }),
     h(
       "details",
@@ -56,6 +56,9 @@ function otherSettings(cell, base) {
   );
 }
 
+// A picture of more is not read; every level stands in the table of effects.
+const MOST_LEVELS = { expand: 12, oscillation: 10, shrink: 6 };
+
 function mapGrid(view, effects) {
   const { base } = effects;
   const cells = view.family.filter(
@@ -65,9 +68,17 @@ function mapGrid(view, effects) {
     level === base.levels[stage]
       ? Infinity
       : (effects.rows.find((row) => row.stage === stage && row.level === level)?.effect?.mean ?? -Infinity);
+  const found = (stage) => distinct(cells.map((cell) => cell.levels[stage]));
+  const count = (stage, level) =>
+    level === base.levels[stage] ? Infinity : cells.filter((cell) => cell.levels[stage] === level).length;
   const sorted = (stage) =>
-    distinct(cells.map((cell) => cell.levels[stage])).sort((a, b) => size(stage, b) - size(stage, a) || a - b);
-  const [rows, columns, panels] = ["expand", "oscillation", "shrink"].map(sorted);
+    found(stage)
+      .sort((a, b) => count(stage, b) - count(stage, a) || a - b)
+      .slice(0, MOST_LEVELS[stage])
+      .sort((a, b) => size(stage, b) - size(stage, a) || a - b);
+  const stages = Object.keys(MOST_LEVELS);
+  const [rows, columns, panels] = stages.map(sorted);
+  const left = stages.reduce((sum, stage) => sum + Math.max(0, found(stage).length - MOST_LEVELS[stage]), 0);
   const corrected = new Map(cellDifferences(view).rows.map((row) => [row.cell, row]));
   const entries = new Map();
   for (const shrink of panels)
@@ -77,7 +88,7 @@ function mapGrid(view, effects) {
         entries.set(`${shrink} ${expand} ${oscillation}`, mapEntry(view, base, at, cells, corrected));
       }
   const others = [...entries.values()].filter((entry) => entry.others?.length && entry.mean !== null).length;
-  return { rows, columns, panels, entries, others };
+  return { rows, columns, panels, entries, others, left };
 }
 
 // Of several cells with these stages the one most like the baseline, with most seeds.
@@ -142,7 +153,8 @@ function mapPlot(view, grid, look) {
   const cellHeight = look.row * 1.15;
   const gap = look.row * (1.4 + 0.62 * lines);
   const height = down * (rows.length * cellHeight + gap) + 12;
-  const left = look.paperWidth === null ? 190 : 100;
+  const sides = rows.map((level) => plotText(cutText(levelName("expand", level), look.paperWidth === null ? 32 : 16)));
+  const left = 16 + Math.max(...sides.map((side) => side.length)) * look.small * 0.6;
   const layout = layoutOf(look, {
     height,
     margin: { l: left, r: 12, t: 4, b: 8 },
@@ -177,7 +189,7 @@ function mapPlot(view, grid, look) {
       anchor: `x${suffix}`,
       range: [rows.length - 0.5, -0.5],
       tickvals: column === 0 ? rows.map((_, k) => k) : [],
-      ticktext: rows.map((level) => plotText(cutText(levelName("expand", level), look.paperWidth === null ? 30 : 16))),
+      ticktext: sides,
       showgrid: false,
       zeroline: false,
       fixedrange: true,

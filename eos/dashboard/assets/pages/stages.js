@@ -30,7 +30,7 @@ pages.stages = {
     return [
       h("h2", {}, "Stages"),
       h("div", { class: "answer" }, para(answerText(view)), hint(baseText(view, effects))),
-      effects.rows.length
+      effectRows(effects).length
         ? effectsPart(view, effects)
         : teach(
             "No two cells differ in one stage alone",
@@ -59,15 +59,17 @@ function baseText(view, effects) {
   const few = effects.tooFew
     ? " Too few contexts and seeds to tell: with so many comparisons no effect of ordinary size could pass the correction."
     : "";
-  return `${words} Levels are compared with those of ${effects.base.name}, in settings that are equal in all else; corrected for ${plural(effects.tests, "comparison")} (Holm).${lent}${few}`;
+  const alone = effects.rows.filter((row) => !row.isBase && row.effect.contexts === 0).length;
+  const without = alone ? ` ${plural(alone, "level")} never ran in the same setting as the baseline's.` : "";
+  return `${words} Levels are compared with those of ${effects.base.name}, in settings that are equal in all else; corrected for ${plural(effects.tests, "comparison")} (Holm).${without}${lent}${few}`;
 }
 
-// A heading row for each stage, its baseline level, then the others from best to worst.
+// A heading row for each stage, its baseline level, then the others from best to worst; without those that share no context.
 function effectRows(effects) {
   const value = (row) => row.effect?.mean ?? (row.isBase ? Infinity : -Infinity);
   return STAGES.flatMap((stage) => {
-    const members = effects.rows.filter((row) => row.stage === stage).sort((a, b) => value(b) - value(a));
-    return members.length ? [{ stage, heading: true }, ...members] : [];
+    const members = effects.rows.filter((row) => row.stage === stage && (row.isBase || row.effect.contexts > 0));
+    return members.length > 1 ? [{ stage, heading: true }, ...members.sort((a, b) => value(b) - value(a))] : [];
   });
 }
 
@@ -167,14 +169,20 @@ function effectsPlot(view, rows, look) {
   const names = rows.map((row) =>
     row.heading
       ? `<b>${capital(row.stage)}</b>`
-      : plotText(cutText(levelName(row.stage, row.level), wide ? 34 : 22)) + (row.isBase ? " (base)" : ""),
+      : plotText(cutText(levelName(row.stage, row.level), wide ? 40 : 20)) + (row.isBase ? " (base)" : ""),
   );
+  const longest = Math.max(...names.map((name) => name.length));
   const height = look.row * (rows.length + 0.5) + look.row * 2 + 20;
   return {
     data: [...bars, zero, points, arrows],
     layout: layoutOf(look, {
       height,
-      margin: { l: wide ? 200 : 120, r: 16, t: look.row, b: look.row * 1.5 + 20 },
+      margin: {
+        l: Math.min(wide ? 300 : 150, 24 + longest * look.small * 0.55),
+        r: 16,
+        t: look.row,
+        b: look.row * 1.5 + 20,
+      },
       xaxis: axis(look, `← worse · difference in ${plotText(unitText(view))} · better →`, {
         range: [from - (to - from) * 0.025, to + (to - from) * 0.025],
         nticks: 9,

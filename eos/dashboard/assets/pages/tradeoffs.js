@@ -265,8 +265,9 @@ function tradeLabels(view, rows, styles, range, layout, look, log) {
     top: down(summary.high ?? summary.mean),
     bottom: down(summary.low ?? summary.mean),
   });
+  const corner = view.sign > 0 ? { x0: 0, x1: 80, y0: 0, y1: 26 } : { x0: 0, x1: 80, y0: height - 26, y1: height };
   const wanted = rows.map((row, k) => (row.front || styles[k].slot !== null ? names.get(row.cell.id) : null));
-  return labelPlaces(rows.map(at), wanted, look.small)
+  return labelPlaces(rows.map(at), wanted, look.small, corner)
     .map((place, k) => {
       if (place === null) return null;
       const point = {

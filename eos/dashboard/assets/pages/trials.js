@@ -22,10 +22,14 @@ function scaleOf(values) {
 function interactionFigure(study) {
   const names = parametersOf(study);
   if (names.length < 2) return null;
-  const across = names.includes(state.across) ? state.across : names[0];
-  const down = names.includes(state.down) && state.down !== across ? state.down : names.find((name) => name !== across);
-  const options = names.map((name) => ({ value: name, label: name }));
   const trials = completeTrials(study);
+  const across = names.includes(state.across) ? state.across : names[0];
+  // The next in importance that most trials have.
+  const has = (name) => trials.filter((trial) => trial.params[name] !== undefined).length;
+  const others = names.filter((name) => name !== across);
+  const common = others.find((name) => has(name) >= 0.8 * trials.length) ?? others[0];
+  const down = others.includes(state.down) ? state.down : common;
+  const options = names.map((name) => ({ value: name, label: name }));
   const drawn = trials.filter((trial) => [across, down].every((name) => trial.params[name] !== undefined));
   const out = trials.length - drawn.length;
   return h(
