@@ -215,14 +215,15 @@ function effectsPlot(view, rows, look) {
 
 // Wide enough for 0, every mean and most intervals; an interval beyond ends in an arrow.
 function effectsRange(effects, scale) {
-  const means = effects.map((effect) => effect.mean * scale);
+  // What was tested is never an outlier: it may be the answer.
+  const tested = effects.filter((effect) => effect.p !== null);
+  const means = (tested.length ? tested : effects).map((effect) => effect.mean * scale);
   const halves = effects
     .map((effect) => effect.half)
     .filter((half) => half !== null)
     .map((half) => half * scale);
   const typical = halves.length ? quantile(halves, 0.75) : 0;
-  const [least, greatest] = fenced([0, ...means]);
-  const [low, high] = [Math.min(0, least), Math.max(0, greatest)];
+  const [low, high] = [Math.min(0, ...means), Math.max(0, ...means)];
   const pad = Math.max(typical * 1.15, (high - low) * 0.08, 1e-9);
   return [low - pad, high + pad];
 }
