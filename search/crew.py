@@ -1,6 +1,7 @@
 """Workers that one command starts: processes of this machine, jobs of SLURM, or tasks of a Ray cluster."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +13,9 @@ from typing import Any
 from eos import registry
 from eos.errors import install
 from search.storage import StudyError
+
+#: Minutes.
+DAY = 24 * 60
 
 
 class AbstractCrew(ABC):
@@ -69,16 +73,17 @@ def _start(command: list[str], environment: dict[str, str], log: Path) -> "subpr
 
 
 class SlurmJobs(AbstractCrew):
-    """Jobs that submitit hands to SLURM; where there is none, and ``cluster`` is local, processes of this machine.
+    """Jobs that submitit hands to SLURM; with the option ``cluster`` local, processes of this machine.
 
     Arguments:
         where: what ``eos worker`` is told.
         count: how many, ≥ 1.
         logs: a folder that all machines see.
-        options: of submitit's executor, ``{"slurm_partition": "gpu", "gpus_per_node": 1, "timeout_min": 600}``.
+        options: of submitit's executor, ``{"slurm_partition": "gpu", "gpus_per_node": 1, "timeout_min": 600}``; a
+            job may take a day unless ``timeout_min`` says otherwise.
 
     Raises:
-        StudyError: submitit is not installed, or refuses.
+        StudyError: submitit is not installed, there is no SLURM here, or it refuses.
     """
 
     def __init__(self, where: Sequence[str], count: int, logs: Path, options: Mapping[str, Any]) -> None:
@@ -86,9 +91,15 @@ class SlurmJobs(AbstractCrew):
             import submitit
         except ImportError:
             raise StudyError(f"on=slurm needs submitit; {install('slurm')}") from None
-        chosen = dict(options)
+        # By itself submitit gives a job five minutes, and takes this machine where there is no SLURM.
+        chosen = {"timeout_min": DAY, "cluster": "slurm", **options}
+        if chosen["cluster"] == "slurm" and shutil.which("srun") is None:
+            raise StudyError(
+                "there is no SLURM here (no srun): give the command on a machine that has it, or "
+                "options={cluster: local} to try it with processes of this one"
+            )
         try:
-            executor = submitit.AutoExecutor(folder=logs, cluster=chosen.pop("cluster", None))
+            executor = submitit.AutoExecutor(folder=logs, cluster=chosen.pop("cluster"))
             executor.update_parameters(name="eos-search", **chosen)
             with executor.batch():
                 self._jobs = [executor.submit(subprocess.check_call, worker_command(where)) for _ in range(count)]
@@ -104,7 +115,8 @@ class SlurmJobs(AbstractCrew):
 
     def fault(self) -> str | None:
         for job in self._jobs:
-            if job.state not in ("COMPLETED", "FINISHED", "CANCELLED") and (error := job.exception()) is not None:
+            # A job that ran out of time has ended too, without having told why.
+            if job.state != "CANCELLED" and (error := job.exception()) is not None:
                 return (
                     f"job {job.job_id} ended with an error; the end of {job.paths.stderr}: {str(error).strip()[-300:]}"
                 )

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from eos import registry
 from eos.compose.model import flat
 from eos.compose.reader import write_recipe
 from eos.errors import RecipeError, unknown
@@ -54,6 +55,9 @@ def export_trial(study: Study, folder: Path, number: int, *, into: Path, name: s
     files = {part: into / "recipes" / part / f"{name}.yaml" for part in ("model", "task", "training", "experiment")}
     if taken := next((path for path in files.values() if path.exists()), None):
         raise RecipeError(f"{taken} exists already; choose another --name")
+    if part := next((part for part in files if name in registry.recipes(part)), None):
+        # Two of one name would let no command of this folder run.
+        raise RecipeError(f"there is a {part} recipe {name} already; choose another --name")
     parts = {
         "model": flat(recipe.model),
         "task": {"name": recipe.task.name, **flat(recipe.task.options)},

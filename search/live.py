@@ -1,7 +1,7 @@
 """How a search stands, as a table: the best so far, what is running, and how long it will take."""
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -58,13 +58,15 @@ def standing(trials: Sequence[FrozenTrial], wanted: int, *, workers: int = 1) ->
     )
 
 
-def status_line(now: Standing) -> str:
-    """The counts and the time left in a line."""
+def status_line(now: Standing, *, at_work: bool = True) -> str:
+    """The counts in a line; while workers are at work with the time left, else with what waits."""
     parts = [f"{now.ended} of {now.wanted} trials"]
     parts += [f"{number} {name}" for name, number in (("pruned", now.pruned), ("failed", now.failed)) if number]
     if now.running:
         parts.append(f"{now.running} running")
-    if now.left and now.waiting + now.running:
+    if not at_work and now.waiting:
+        parts.append(f"{now.waiting} waiting")
+    if at_work and now.left and now.waiting + now.running:
         parts.append(f"about {duration(now.left)} left")
     return ", ".join(parts)
 
@@ -75,23 +77,65 @@ def choices_of(trial: FrozenTrial) -> str:
 
 
 def ranked(trials: Sequence[FrozenTrial], record: StudyRecord) -> list[FrozenTrial]:
-    """Finished trials, the best first; with several objectives by the first of them."""
+    """Finished trials, the best first; with several objectives those of the front, then the others, by the first."""
     done = [trial for trial in trials if trial.state == TrialState.COMPLETE]
-    higher = record.search.objectives[0] == "quality" and record.quality.higher
-    return sorted(done, key=lambda trial: trial.values[0], reverse=higher)
+    costs = {trial.number: _costs(trial, record) for trial in done}
+    return sorted(done, key=lambda trial: (not _on_front(trial.number, costs), costs[trial.number][0]))
+
+
+def _costs(trial: FrozenTrial, record: StudyRecord) -> tuple[float, ...]:
+    """Its objectives, of each of which less is better."""
+    signs = (-1 if name == "quality" and record.quality.higher else 1 for name in record.search.objectives)
+    return tuple(sign * value for sign, value in zip(signs, trial.values, strict=True))
+
+
+def _on_front(number: int, costs: Mapping[int, tuple[float, ...]]) -> bool:
+    """Whether no other trial is as good in every objective and better in one."""
+    own = costs[number]
+    return not any(
+        other != own and all(theirs <= mine for theirs, mine in zip(other, own, strict=True))
+        for other in costs.values()
+    )
 
 
 def best_table(trials: Sequence[FrozenTrial], record: StudyRecord, *, rows: int = SHOWN) -> Table:
-    """The best trials with their objectives and their choices."""
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    """The best trials with their objectives and their choices; of several objectives, which are on the front."""
+    order = ranked(trials, record)
+    several = len(record.objectives) > 1
+    costs = {trial.number: _costs(trial, record) for trial in order}
+    caption = f"the best {rows} of {len(order)}" if len(order) > rows else None
+    table = Table(
+        box=None,
+        pad_edge=False,
+        padding=(0, 2, 0, 0),
+        header_style="bold",
+        caption=caption,
+        caption_style="dim",
+        caption_justify="left",
+    )
     table.add_column("trial", justify="right")
     for name in record.objectives:
         table.add_column(name, justify="right")
+    if several:
+        table.add_column("front")
     table.add_column("choices", overflow="fold")
-    for trial in ranked(trials, record)[:rows]:
+    for trial in order[:rows]:
         values = [f"{value:.4g}" for value in trial.values]
+        if several:
+            values.append("yes" if _on_front(trial.number, costs) else "")
         table.add_row(str(trial.number), *values, Text(choices_of(trial)))
     return table
+
+
+def failures(trials: Sequence[FrozenTrial], *, most: int = SHOWN) -> list[str]:
+    """Why trials failed, a line for each reason, the most frequent first; trials that were lost are run again."""
+    reasons: dict[str, list[int]] = {}
+    for trial in trials:
+        if trial.state == TrialState.FAIL and LOST not in trial.user_attrs:
+            reasons.setdefault(str(trial.user_attrs.get(REASON, "no reason is known")), []).append(trial.number)
+    ordered = sorted(reasons.items(), key=lambda pair: -len(pair[1]))
+    lines = [f"trial {', '.join(map(str, numbers))} failed: {reason[:300]}" for reason, numbers in ordered[:most]]
+    return [*lines, *([f"{len(ordered) - most} more reasons"] if len(ordered) > most else [])]
 
 
 def live_view(study: Study, *, workers: int) -> Group:
@@ -111,10 +155,7 @@ def live_view(study: Study, *, workers: int) -> Group:
             running.add_row(f"{trial.number}", "running", took, seen, Text(choices_of(trial)))
     if running.row_count:
         parts.append(running)
-    failed = [trial for trial in trials if trial.state == TrialState.FAIL and LOST not in trial.user_attrs]
-    if failed:
-        last = failed[-1]
-        parts.append(Text(f"trial {last.number} failed: {last.user_attrs.get(REASON, 'no reason is known')}"[:300]))
+    parts += map(Text, failures(trials, most=1))
     return Group(*parts)
 
 

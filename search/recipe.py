@@ -82,6 +82,10 @@ class SearchRecipe:
     def _check(self) -> "SearchRecipe":
         if not self.objectives or len(set(self.objectives)) < len(self.objectives):
             raise ValueError(f"objectives must be distinct and at least one, got {self.objectives}")
+        if "quality" not in self.objectives:
+            raise ValueError(
+                f"objectives need quality, for the others are known without training; got {self.objectives}"
+            )
         several = len(self.objectives) > 1
         if (several and self.sampler == "gp") or (several and self.pruner != "none"):
             raise ValueError("several objectives need sampler tpe, random, grid, nsga2 or nsga3, and pruner=none")

@@ -60,8 +60,8 @@ class _Journal(JournalFileBackend):
             super().append_logs(logs)
         except OSError as error:
             raise StudyError(
-                f"{self._file_path} cannot be written: {error.strerror}. What stood in it is kept: once there is "
-                "room, the same command goes on"
+                f"{self._file_path} cannot be written: {error.strerror}. What stood in it is kept: once it can be "
+                "written, the same command goes on"
             ) from error
 
 
@@ -107,7 +107,9 @@ def without_password(url: str) -> str:
 
 def _reason(error: BaseException) -> str:
     """In a line, with what to do where it is known."""
-    text = " ".join(str(error).split())
+    text = " ".join(str(error).split()).partition("(Background on this error")[0].strip()
+    if "Can't load plugin" in text:
+        return "give a path that ends with .log, sqlite:///PATH, postgresql://…, mysql://… or grpc://HOST:PORT"
     if isinstance(error, ImportError):
         return f"its driver is not installed; {install('storage')}"
     if "timed out" in text or "timeout" in text:

@@ -1,8 +1,10 @@
 """A study: a search as it stands in its storage, which any process can join that knows the URL and the name."""
 
+import shlex
 import warnings
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
+from eos import registry
 from eos.compose.check import check
 from eos.compose.model import flat
 from eos.compose.run import PARTS, check_run
@@ -62,6 +65,7 @@ class StudyRecord:
         space: every parameter with its distribution.
         quality: what is sought.
         folder: where the runs of its trials go.
+        plugins: the plugin folders that it was begun with.
         format: of this record.
     """
 
@@ -70,6 +74,7 @@ class StudyRecord:
     space: dict[str, str]
     quality: Quality
     folder: str
+    plugins: list[str] = field(default_factory=list)
     format: int = FORMAT
 
     @property
@@ -97,6 +102,7 @@ class StudyRecord:
             "base": base,
             "quality": flat(self.quality),
             "folder": self.folder,
+            "plugins": self.plugins,
         }
 
 
@@ -109,6 +115,24 @@ def read_record(attributes: Mapping[str, Any], name: str) -> StudyRecord:
     data = attributes[RECORD]
     if data["format"] > FORMAT:
         raise StudyError(f"study {name} was begun by a later version of this project: install it to go on")
+    with plugins_named(data.get("plugins", ()), name):
+        return _record(data, attributes, name)
+
+
+@contextmanager
+def plugins_named(plugins: Iterable[str], name: str) -> Iterator[None]:
+    """Add to an error of a recipe the plugin folders of a study that this command was not given."""
+    try:
+        yield
+    except RecipeError as error:
+        missing = [text for text in plugins if Path(text) not in registry.plugin_folders()]
+        if not missing:
+            raise
+        given = " ".join(f"--plugins {shlex.quote(text)}" for text in missing)
+        raise StudyError(f"{error}\nStudy {name} was begun with {given}: say so again") from error
+
+
+def _record(data: Mapping[str, Any], attributes: Mapping[str, Any], name: str) -> StudyRecord:
     base = data["base"]
     # Format 1 had the space in the record.
     pieces = [data.get("space", {}), *(attributes[key] for key in attributes if key.startswith(SPACE_OF))]
@@ -123,6 +147,7 @@ def read_record(attributes: Mapping[str, Any], name: str) -> StudyRecord:
         space={name: kind for piece in pieces for name, kind in piece.items()},
         quality=Quality(**data["quality"]),
         folder=data["folder"],
+        plugins=list(data.get("plugins", ())),
         format=data["format"],
     )
 
@@ -298,15 +323,23 @@ def _walk(old: Any, new: Any, path: str = "") -> Iterable[tuple[str, Any, Any]]:
         yield path, old, new
 
 
+def kept(changes: list[str]) -> bool:
+    """Whether a study that differs by these lines may take over the trials of the other."""
+    return all(line.startswith(HOW) for line in changes)
+
+
 def carry_over(source: Study, target: Study, space: Space) -> tuple[int, int]:
     """Copy the finished trials of another study that are candidates of this space too; how many were, and were not.
 
     Raises:
         StudyError: the other study has another base, metric, budget or tuning, so that its values are not comparable.
     """
-    changed = [line for line in differences(source.record, target.record) if not line.startswith(HOW)]
+    changed = [line for line in differences(source.record, target.record) if not kept([line])]
     if changed:
-        raise StudyError(f"what {source.name} found is no answer here, for it asked otherwise: {'; '.join(changed)}")
+        raise StudyError(
+            f"what {source.name} found is no answer here, for it asked otherwise: {'; '.join(changed)}. Ask as it did, "
+            "or leave out from="
+        )
     taken = left = 0
     for trial in source.optuna.get_trials(deepcopy=False, states=DONE):
         try:

@@ -19,7 +19,7 @@ from search.objective import Outcome, evaluate, forget_weights
 from search.sampler import Sampled, make_sampler
 from search.space import Candidate, Space
 from search.storage import StudyError
-from search.study import CHOICES, REASON, RETRY_OF, RUNS, SECONDS, Study, make_pruner
+from search.study import CHOICES, REASON, RETRY_OF, RUNS, SECONDS, Study, make_pruner, plugins_named
 
 #: Seconds between two looks for trials that wait, where others may free some.
 PAUSE = 1.0
@@ -93,12 +93,13 @@ def prepared(study: Study, folder: Path) -> tuple[Space, AbstractTask]:
     data = folder / "data"
     data.mkdir(parents=True, exist_ok=True)
     task.prepare(data)
-    space = Space(record.search, record.base, task=task)
-    if space.description != record.space:
-        raise RecipeError(
-            f"the stages here are not those that study {study.name} was begun with: its space has changed; begin "
-            f"another study, with from={study.name} to carry over what is still valid"
-        )
+    with plugins_named(record.plugins, study.name):
+        space = Space(record.search, record.base, task=task)
+        if space.description != record.space:
+            raise RecipeError(
+                f"the stages here are not those that study {study.name} was begun with: its space has changed; begin "
+                f"another study, with from={study.name} to carry over what is still valid"
+            )
     return space, task
 
 

@@ -1,5 +1,6 @@
 """The ``key=value`` arguments that several sub-commands take, and how a shell completes them."""
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +14,12 @@ if TYPE_CHECKING:
     from eos.config import OptionField
 
 CHOICES = ("model", "task", "training", "experiment")
+
+
+def again(*words: str, plugins: Sequence[Path] = ()) -> str:
+    """An ``eos`` command to type next, with the plugin folders that this one was given, and more of them."""
+    given = (part for folder in (*registry.plugin_folders(), *plugins) for part in ("--plugins", str(folder)))
+    return shlex.join(["eos", *given, *words])
 
 
 def choose_model(overrides: Sequence[str]) -> tuple[str, list[str]]:

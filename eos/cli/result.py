@@ -7,6 +7,7 @@ from typing import Any
 import click
 from rich.text import Text
 
+from eos.cli.arguments import again
 from eos.cli.output import print_columns
 from eos.tasks.task import Standard
 from eos.training.group import Group, Spread
@@ -93,7 +94,7 @@ def spread_line(spread: Spread) -> str:
 
 def go_on(path: Path) -> str:
     """The command that goes on with a run or group."""
-    return f"eos train run={shlex.quote(str(path))} resume=true"
+    return again("train", f"run={path}", "resume=true")
 
 
 def number(value: float | None) -> str:

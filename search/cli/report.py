@@ -7,12 +7,18 @@ from rich.text import Text
 
 from eos.cli.output import console, print_columns, print_line
 from search.report.write import write_report
+from search.storage import StudyError
 from search.study import Study
 
 
 def show_report(study: Study, folder: Path, *, into: Path | None) -> None:
     """Write the report; print its answer, the effects of stages, and where the files are."""
-    report = write_report(study, folder, into=into)
+    try:
+        report = write_report(study, folder, into=into)
+    except OSError as error:
+        raise StudyError(
+            f"the report cannot be written: {error.strerror}: {error.filename}; choose another place with --into DIR"
+        ) from error
     print_line(f"study {study.name}: {report.counts}", style="bold")
     print_line(report.answer)
     if report.effects.shown:

@@ -2,16 +2,19 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from typing import Any
 
 from eos import registry
+from eos.cli.recipes import load_run_recipe
 from eos.compose.check import check
-from eos.compose.reader import parse_value, read_recipe
+from eos.compose.reader import parse_value, read_recipe, value_text
+from eos.compose.run import RunRecipe
 from eos.errors import RecipeError
+from eos.training.config import TrainingOptions
 from search.recipe import SearchRecipe
 
 OWN = ("search", "study", "storage", "folder", "trials", "hours", "jobs", "from", "on", "address", "options")
-#: In a search's folder: its storage and its name, for commands that are given the folder.
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,8 +25,10 @@ class Request:
         own: the keys of the command itself.
         search: changes of the search recipe, the parts of a key with its value each.
         overrides: all other, of the base run.
+        given: all of them as they were given.
     """
 
+    given: tuple[str, ...] = ()
     own: dict[str, str] = field(default_factory=dict)
     search: list[tuple[list[str], Any]] = field(default_factory=list)
     overrides: list[str] = field(default_factory=list)
@@ -71,7 +76,7 @@ def split(arguments: Sequence[str], own: Sequence[str] = OWN) -> Request:
     Raises:
         RecipeError: one of them twice.
     """
-    request = Request()
+    request = Request(given=tuple(arguments))
     for text in arguments:
         key, equals, value = text.partition("=")
         if equals and key in own:
@@ -84,6 +89,24 @@ def split(arguments: Sequence[str], own: Sequence[str] = OWN) -> Request:
         else:
             request.overrides.append(text)
     return request
+
+
+def base_of(request: Request) -> RunRecipe[TrainingOptions]:
+    """The run that all candidates differ from.
+
+    Raises:
+        RecipeError: an unknown name or key, or a value that is not allowed; a misspelt key of the search itself is
+            told with the right one.
+    """
+    try:
+        return load_run_recipe(request.overrides)
+    except RecipeError as error:
+        for text in request.overrides:
+            key = text.partition("=")[0]
+            near = get_close_matches(key, OWN, n=1, cutoff=0.75)
+            if near and f"unknown key {key!r}" in str(error):
+                raise RecipeError(f"unknown key {key!r}. Did you mean {near[0]!r}? See eos search --help") from error
+        raise
 
 
 def _put(data: dict[str, Any], keys: list[str], value: Any) -> None:
@@ -106,4 +129,6 @@ def search_recipe(request: Request) -> SearchRecipe:
     data = read_recipe(path)
     for keys, value in request.search:
         _put(data, keys, value)
-    return check(SearchRecipe, data, source=str(path))
+    # What was typed is blamed on who typed it.
+    typed = ", ".join(f"search.{'.'.join(keys)}={value_text(value)}" for keys, value in request.search)
+    return check(SearchRecipe, data, source=f"{path} with {typed}" if typed else str(path))

@@ -1,29 +1,30 @@
 """Begins searches and goes on with them."""
 
 import shlex
-import sys
+import shutil
 import time
 from pathlib import Path
 
 import click
 import optuna
-from optuna.trial import TrialState
 from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from eos.cli.recipes import load_run_recipe
+from eos import registry
+from eos.cli.arguments import again
 from eos.errors import RecipeError, unknown
 from eos.tasks.task import AbstractTask
 from eos.training.run import make_task
 from eos.training.stopping import StopRequest
-from search.cli.request import Request, search_recipe, split
+from search.cli.request import Request, base_of, search_recipe, split
 from search.crew import AbstractCrew, Processes, RayTasks, SlurmJobs
-from search.live import best_table, ended_line, live_view, standing, status_line
+from search.live import best_table, ended_line, failures, live_view, standing, status_line
 from search.place import FOLDERS, JOURNAL, ROOT, point
-from search.space import Space, version_of
+from search.recipe import SearchRecipe
+from search.space import Recipe, Space, version_of
 from search.storage import StudyError, open_storage, without_password
-from search.study import Quality, Study, StudyRecord, begin, carry_over, differences, exist, join
+from search.study import Quality, Study, StudyRecord, begin, carry_over, differences, exist, join, kept
 from search.worker import Trainer, Worked, prepared, work
 
 #: Candidates where none are asked for, and seconds between two pictures of the table.
@@ -37,7 +38,7 @@ def run_search(request: Request) -> int:
     signal = _alone(study, folder, space, task, request.hours) if alone else _together(study, folder, request)
     show_study(study, folder)
     now = standing(study.trials, study.wanted)
-    go_on = shlex.join(["eos", "search", *sys.argv[2:]]) if len(sys.argv) > 2 else f"eos worker {folder}"
+    go_on = again("search", *request.given)
     if signal is not None:
         click.echo(f"Stopped and saved. To go on: {go_on}", err=True)
         return 128 + signal
@@ -48,17 +49,37 @@ def run_search(request: Request) -> int:
 
 def _study(request: Request) -> tuple[Study, Path, Space, AbstractTask]:
     """The study that is asked for, begun if it is new, with trials enough."""
-    base = load_run_recipe(request.overrides)
+    base = base_of(request)
     search = search_recipe(request)
     names = [request.own.get("search", "stages"), base.names["model"], base.names.get("experiment", base.names["task"])]
     name = request.own.get("study", "-".join(names))
     folder = Path(request.own.get("folder", ROOT / name))
+    new = not folder.exists()
+    try:
+        study, space, task = _begun(request, base, search, name, folder)
+    except BaseException:
+        if new:
+            # A folder without a study would only stand in the way of the next try.
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
+    point(folder, study.url, name)
+    return study, folder, space, task
+
+
+def _begun(
+    request: Request, base: Recipe, search: SearchRecipe, name: str, folder: Path
+) -> tuple[Study, Space, AbstractTask]:
     task = make_task(base)
     (folder / "data").mkdir(parents=True, exist_ok=True)
     task.prepare(folder / "data")
     space = Space(search, base, task=task)
     record = StudyRecord(
-        search=search, base=base, space=space.description, quality=_quality(search.metric, task), folder=str(folder)
+        search=search,
+        base=base,
+        space=space.description,
+        quality=_quality(search.metric, task),
+        folder=str(folder),
+        plugins=[str(plugin) for plugin in registry.plugin_folders()],
     )
     url = request.own.get("storage", str(folder / JOURNAL))
     if name in exist(open_storage(url)):
@@ -67,8 +88,10 @@ def _study(request: Request) -> tuple[Study, Path, Space, AbstractTask]:
             raise StudyError(
                 f"study {name} was begun otherwise:\n"
                 + "\n".join(f"  {line}" for line in lines)
-                + f"\nGo on with it as it was begun, or begin another and take over what is still valid: "
-                f"study={name}-2 from={name}"
+                + "\nGo on with it as it was begun, or begin another"
+                + (" and take over what is still valid" if kept(lines) else "")
+                + f": study={name}-2"
+                + (f" from={name}" if kept(lines) else "")
             )
         if "trials" in request.own:
             study.ask_for(request.whole("trials", TRIALS))
@@ -80,8 +103,7 @@ def _study(request: Request) -> tuple[Study, Path, Space, AbstractTask]:
             # Without its first trials it would only stand in the way of the next try.
             optuna.delete_study(study_name=name, storage=study.storage)
             raise
-    point(folder, url, name)
-    return study, folder, space, task
+    return study, space, task
 
 
 def _quality(metric: str | None, task: AbstractTask) -> Quality:
@@ -216,16 +238,20 @@ def show_study(study: Study, folder: Path) -> None:
     from eos.cli.output import console, print_columns, print_line
 
     trials = study.trials
-    print_line(f"study {study.name}: {status_line(standing(trials, study.wanted))}", style="bold")
-    if any(trial.state == TrialState.COMPLETE for trial in trials):
-        out = console()
-        out.print(best_table(trials, study.record))
-    where = shlex.quote(str(folder))
+    now = standing(trials, study.wanted)
+    print_line(f"study {study.name}: {status_line(now, at_work=False)}", style="bold")
+    if now.complete:
+        console().print(best_table(trials, study.record))
+    for line in failures(trials):
+        print_line(line)
+    count = len(study.record.space)
+    then = [again("worker", str(folder))] if now.waiting else []
+    if now.complete:
+        then += [again("search", "report", str(folder)), f"{again('search', 'export', str(folder))} N"]
+    then.append(f"optuna-dashboard {shlex.quote(without_password(study.url))}")
     rows = [
-        ("space", f"{len(study.record.space)} parameters, version {version_of(study.record.space)}"),
+        ("space", f"{count} parameter{'s' * (count != 1)}, version {version_of(study.record.space)}"),
         ("folder", str(folder)),
-        ("next", f"eos search report {where}"),
-        ("", f"eos search export {where} N"),
+        *(("next" if line is then[0] else "", line) for line in then),
     ]
-    rows.append(("", f"optuna-dashboard {shlex.quote(without_password(study.url))}"))
     print_columns((name, Text(value)) for name, value in rows)

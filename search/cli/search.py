@@ -108,12 +108,13 @@ def report(study: str, settings: tuple[str, ...], into: Path | None) -> int:
               help="A folder for recipes of your own, which --plugins takes.")  # fmt: skip
 def export(study: str, number: int, settings: tuple[str, ...], name: str | None, into: Path) -> int:
     """Write trial NUMBER as recipes that train by name."""
+    from eos.cli.arguments import again
     from search.export import export_trial
 
     found, folder = _located(study, settings)
     written = export_trial(found, folder, number, into=into, name=name)
     click.echo(f"written: {written.model} and {written.experiment}")
-    click.echo(f"eos --plugins {into} train experiment={written.name}")
+    click.echo(again("train", f"experiment={written.name}", plugins=[into]))
     return 0
 
 

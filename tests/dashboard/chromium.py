@@ -36,7 +36,8 @@ SIZES: dict[str, tuple[int, dict[str, bool]]] = {
 
 @contextmanager
 def chromium() -> Iterator[Browser]:
-    """The browser that the system has; it brings none of its own."""
+    """The browser that the system has; Playwright brings none here."""
+    assert CHROMIUM, "Chromium is needed: apt-get install chromium"
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"], headless=True

@@ -11,20 +11,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-
-pytest.importorskip("playwright.sync_api")
-
 from axe_playwright_python.sync_playwright import Axe
 from PIL import Image
 from playwright.sync_api import Browser
 
-from tests.dashboard.chromium import CHROMIUM, PAGES, SIZES, Visitor, chromium, written
+from tests.dashboard.chromium import PAGES, SIZES, Visitor, chromium, written
 from tests.dashboard.made import HOSTILE
 
 pytestmark = [
     pytest.mark.services,
     pytest.mark.xdist_group("chromium"),
-    pytest.mark.skipif(not CHROMIUM, reason="needs Chromium (apt install chromium)"),
 ]
 
 # One frame after the handler, as a user sees it; the frame itself is at most 17 ms of it.

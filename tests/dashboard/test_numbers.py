@@ -8,20 +8,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-
-pytest.importorskip("playwright.sync_api")
-
 from playwright.sync_api import Browser
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
-from tests.dashboard.chromium import CHROMIUM, Visitor, chromium, written
+from tests.dashboard.chromium import Visitor, chromium, written
 from tests.dashboard.made import made
 
 pytestmark = [
     pytest.mark.services,
     pytest.mark.xdist_group("chromium"),
-    pytest.mark.skipif(not CHROMIUM, reason="needs Chromium (apt install chromium)"),
 ]
 
 METRICS = {"test/accuracy": 1, "test/nats_per_answer": -1}

@@ -7,19 +7,15 @@ from threading import Thread
 from typing import Any
 
 import pytest
-
-pytest.importorskip("playwright.sync_api")
-
 from playwright.sync_api import Browser, Page
 
 from eos.dashboard.page import policy_header, render
-from tests.dashboard.chromium import CHROMIUM, Visitor, chromium
+from tests.dashboard.chromium import Visitor, chromium
 from tests.dashboard.made import made
 
 pytestmark = [
     pytest.mark.services,
     pytest.mark.xdist_group("chromium"),
-    pytest.mark.skipif(not CHROMIUM, reason="needs Chromium (apt install chromium)"),
 ]
 
 

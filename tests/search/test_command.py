@@ -8,11 +8,13 @@ import sys
 import time
 from pathlib import Path
 
+import optuna
 import pytest
 from optuna.trial import TrialState
 
 from eos import registry
 from eos.cli.main import main
+from search.live import ranked
 from search.study import join
 from tests.search.conftest import SMALL
 
@@ -62,9 +64,81 @@ def test_a_search_that_was_begun_otherwise_says_what_changed(capsys: pytest.Capt
     said = capsys.readouterr().err
     assert "space: expand: +ones −elu" in said
     assert "model.layers: 1 → 2" in said
-    assert "study=tested-2 from=tested" in said
+    # What was found with one layer says nothing of two.
+    assert said.strip().endswith("or begin another: study=tested-2")
+    assert main(changed) == 2
+    assert "take over what is still valid: study=tested-2 from=tested" in capsys.readouterr().err
     assert main([*changed[:-1], "study=tested-2", "from=tested", "trials=2"]) == 0
     assert re.search(r"[01] trials taken over from tested", capsys.readouterr().err)
+
+
+@pytest.mark.parametrize(
+    ("key", "meant"), [("trial=3", "trials"), ("job=2", "jobs"), ("folders=x", "folder"), ("hour=1", "hours")]
+)
+def test_a_misspelt_key_of_the_search_is_told_with_the_right_one(
+    key: str, meant: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*BEGUN, key]) == 2
+    assert f"unknown key '{key.partition('=')[0]}'. Did you mean '{meant}'?" in capsys.readouterr().err
+
+
+def test_what_was_typed_is_blamed_and_leaves_no_folder(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*BEGUN, "search.sampler=tp"]) == 2
+    assert "search.sampler=tp" in capsys.readouterr().err
+    assert main([*BEGUN, "search.metric=beauty"]) == 2
+    assert main([*BEGUN, "search.match={params: 5}"]) == 2
+    assert not Path("runs/search/tested").exists()
+
+
+def test_a_failure_is_found_again(capsys: pytest.CaptureFixture[str]) -> None:
+    rates = [text.replace("search.vary={}", "search.vary={learning_rate: [0.01, 0.02]}") for text in BEGUN]
+    assert main([*rates, "search.sampler=grid"]) == 0
+    study = join(LOG)
+    study.optuna.add_trial(
+        optuna.trial.create_trial(state=TrialState.FAIL, user_attrs={"reason": "a stage of one's own: no"})
+    )
+    capsys.readouterr()
+    assert main(["search", "show", "tested"]) == 0
+    said = capsys.readouterr().out
+    assert f"trial {len(study.trials) - 1} failed: a stage of one's own: no" in said
+    assert f"the best 5 of {len(study.trials) - 1}" in said
+
+
+def test_of_several_objectives_the_front_comes_first(capsys: pytest.CaptureFixture[str]) -> None:
+    several = ["search.objectives=[quality,parameters]", "search.sampler=random", "search.vary={layers: [1, 2]}"]
+    assert main([*(text for text in BEGUN if "vary" not in text), *several, "trials=5"]) == 0
+    study = join(LOG)
+    order = ranked(study.trials, study.record)
+    front = {trial.number for trial in study.optuna.best_trials}
+    assert {trial.number for trial in order[: len(front)]} == front
+    assert re.search(r"front\s+choices", capsys.readouterr().out)
+
+
+def test_commands_to_type_next_name_the_plugins(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "mine" / "recipes").mkdir(parents=True)
+    assert main(["--plugins", "mine", *BEGUN, "trials=1"]) == 0
+    assert f"eos --plugins {tmp_path / 'mine'} search export runs/search/tested N" in capsys.readouterr().out
+    assert main(["search", "export", "tested", "0", "--name", "gla"]) == 2
+    assert "there is a model recipe gla already; choose another --name" in capsys.readouterr().err
+    assert not Path("plugin").exists()
+
+
+def test_a_study_whose_plugins_are_missing_says_which(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    stage = Path(registry.stage("expand", "elu").path).read_text(encoding="utf-8")
+    (tmp_path / "mine" / "stages" / "expand").mkdir(parents=True)
+    (tmp_path / "mine" / "stages" / "expand" / "own.py").write_text(stage)
+    assert main(["--plugins", "mine", *BEGUN, "trials=1", "search.expand=[own]"]) == 0
+    registry._folders = ()
+    for command in (["search", "export", "tested", "0"], ["worker", "runs/search/tested"]):
+        capsys.readouterr()
+        assert main(command) == 2
+        said = capsys.readouterr().err
+        assert f"was begun with --plugins {tmp_path / 'mine'}: say so again" in said
+
+
+def test_slurm_is_not_played_by_this_machine(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*BEGUN, "on=slurm", "jobs=2", "trials=2"]) == 2
+    assert "there is no SLURM here (no srun)" in capsys.readouterr().err
 
 
 def test_a_grid_is_every_candidate_once() -> None:

@@ -76,7 +76,8 @@ def test_folder_holds_all_of_a_run(describe: Describe, tmp_path: Path) -> None:
     assert recipe_of(folder) == recipe
     assert [row.step for row in read_metrics(folder.metrics) if row.metric == "train/learning_rate"] == [3, 6, 9, 12]
     assert sorted(validations(folder.path)) == [4, 8, 12]
-    assert len(list(folder.path.glob("events.out.tfevents.*"))) == 1
+    # The events of the log, and those of the end.
+    assert len(list(folder.path.glob("events.out.tfevents.*"))) == 2
     assert not list(folder.path.rglob("*.partial"))
 
 
