@@ -1,6 +1,7 @@
 """Train every combination of some choices, and compare what came of them: ablations."""
 
 import shlex
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,7 +29,7 @@ def command(overrides: tuple[str, ...], plan_only: bool, retry: bool) -> int:
     key, in place of the experiment's; KEY+KEY=A,B,C gives several keys the same value. All other KEY=VALUE are as for
     eos train. Of one key or some (by=KEY,KEY; model where it has several values, else the first) every value is
     compared; of the others the best is taken, by the validation part, and its test figure shown. Combinations whose
-    stages make no sense together are left out, with the reason.
+    stages make no sense together, or of which one raises something, are left out, with the reason.
 
     \b
       seeds=3             every combination with three seeds, on the same batches: mean, deviation, 95 % interval
@@ -119,4 +120,6 @@ def locate(request: Request) -> "tuple[Path, Sweep, dict[str, Recipe], dict[str,
             f"{path} was begun with other choices than these; choose another run=PATH, or go on with its own: "
             f"eos sweep run={shlex.quote(str(path))} resume=true"
         )
+    # A stage that was mended since is left out no longer.
+    begun = replace(begun, refused={key: why for key, why in begun.refused.items() if key in sweep.refused})
     return path, begun, recipes if begun == sweep else composed(begun.cells()), points

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from eos import registry
-from eos.errors import CompositionError, RecipeError
+from eos.errors import CompositionError, EOSError, RecipeError
 
 if TYPE_CHECKING:
     from eos.training.run import Recipe
@@ -78,7 +78,7 @@ def several(value: str) -> list[str]:
 def asked(request: Request) -> "tuple[Sweep, dict[str, Recipe]]":
     """The sweep that is asked for, and the recipe of every combination to train by folder.
 
-    Combinations whose stages make no sense together are left out.
+    Combinations whose stages make no sense together, or of which one raises something, are left out.
 
     Raises:
         RecipeError: an unknown name or key, or a value that is not allowed.
@@ -135,14 +135,21 @@ def composed(cells: "Iterable[Cell]") -> "dict[str, Recipe]":
 
 
 def refusals(recipes: "Mapping[str, Recipe]") -> dict[str, str]:
-    """Why those that make no sense cannot be built, by folder."""
+    """Why those that make no sense, or of which a stage raises something, cannot be built, by folder."""
     from eos.compose.model import refuse
     from eos.training.run import make_task
+    from eos.training.sweep import raised
 
     known: dict[str, str | None] = {}
     for recipe in recipes.values():
         if (key := _built(recipe)) not in known:
-            known[key] = refuse(recipe.model, causal=make_task(recipe).causal)
+            causal = make_task(recipe).causal
+            try:
+                known[key] = refuse(recipe.model, causal=causal)
+            except EOSError:
+                raise
+            except Exception as error:  # noqa: BLE001 - whatever a stage of one's own raises leaves it out
+                known[key] = raised(error)
     reasons = {folder: known[_built(recipe)] for folder, recipe in recipes.items()}
     return {folder: reason for folder, reason in reasons.items() if reason is not None}
 

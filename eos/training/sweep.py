@@ -1,6 +1,7 @@
 """A sweep: every combination of some choices, on one task or on a suite of them, and its record on disk."""
 
 import re
+import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from hashlib import sha256
@@ -10,6 +11,7 @@ from typing import Any, Literal
 
 from pydantic import model_validator
 
+from eos import registry
 from eos.compose.reader import value_text
 from eos.config import option, options
 from eos.errors import RecipeError, RunError
@@ -224,6 +226,14 @@ def same_choices(one: Sweep, other: Sweep) -> bool:
 def written(values: Mapping[str, Sequence[Any]]) -> dict[str, list[str]]:
     """The values of a recipe's grid as overrides say them."""
     return {key: [value_text(value) for value in chosen] for key, chosen in values.items()}
+
+
+def raised(error: Exception) -> str:
+    """What was raised, in a line: of which kind it is, what it says, and the line of a stage where that is known."""
+    said = f"{type(error).__name__}: {' '.join(str(error).split())}".removesuffix(": ")
+    stages = {str(entry.path) for kind in registry.KINDS for entry in registry.stages(kind).values()}
+    places = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename in stages]
+    return f"{said} ({places[-1].filename}, line {places[-1].lineno})" if places else said
 
 
 def _folder(choices: Mapping[str, str]) -> str:

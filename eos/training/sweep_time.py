@@ -4,7 +4,7 @@ import heapq
 import os
 import statistics
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +20,7 @@ from eos.training.evaluation import summed_nats
 from eos.training.fit import budget_in_steps, torch_device
 from eos.training.optimizer import adamw
 from eos.training.run import Recipe, make_task
-from eos.training.sweep import Point
+from eos.training.sweep import Point, raised
 
 #: A run takes this many times its steps: batches, logs, checkpoints and validations come on top.
 AROUND = 1.2
@@ -35,7 +35,7 @@ class Prediction:
     """Seconds of every combination.
 
     Arguments:
-        seconds: by folder; without those that cannot be told.
+        seconds: by folder; without those that cannot be told, as of those whose steps raise something.
         unknown: why one cannot be told, or None.
     """
 
@@ -112,10 +112,13 @@ def predict(recipes: Mapping[str, Recipe], *, seeds: int, threads: int | None) -
         with ExitStack() as stack:
             cases, unknown = _cases(recipes, stack)
             machine = {device: _rates(device) for device in {case.device for case in cases.values()}}
-            over = _over(list(cases.values()), machine)
+            over, broken = _over(cases, machine)
     finally:
         torch.set_num_threads(before)
     seconds = {}
+    for folder, reason in broken.items():
+        del cases[folder]
+        unknown = reason
     for folder, case in cases.items():
         options = case.recipe.training
         steps = budget_in_steps(case.task, options)
@@ -141,8 +144,12 @@ def _cases(recipes: Mapping[str, Recipe], stack: ExitStack) -> tuple[dict[str, _
             continue
         device = torch_device(recipe.training.device).type
         key = f"{device} {asked} {recipe.model!r}"
-        if key not in costs:
-            costs[key] = cost_of(recipe.model, make=task.model, length=task.length, grid=task.grid, device=device)
+        try:
+            if key not in costs:
+                costs[key] = cost_of(recipe.model, make=task.model, length=task.length, grid=task.grid, device=device)
+        except Exception as error:  # noqa: BLE001 - its run will raise the same, and be named
+            unknown = raised(error)
+            continue
         cases[folder] = _Case(recipe=recipe, task=task, cost=costs[key], device=device)
     return cases, unknown
 
@@ -157,18 +164,28 @@ def _ready(recipe: Recipe, stack: ExitStack) -> AbstractTask:
     return task
 
 
-def _over(cases: Sequence[_Case], machine: Mapping[str, Rates]) -> float:
-    """How much longer a step takes than is predicted: the cheapest, the middle and the dearest tell."""
+def _over(cases: Mapping[str, _Case], machine: Mapping[str, Rates]) -> tuple[float, dict[str, str]]:
+    """How much longer a step takes than is predicted: the cheapest, the middle and the dearest tell.
 
-    def whole(case: _Case) -> float:
-        return case.predicted(machine[case.device], rows=case.recipe.training.rows)
+    Returns:
+        That; and by folder, why steps could not be taken.
+    """
 
-    small = sorted((case for case in cases if case.cost.parameters <= LARGEST), key=whole)
-    told = [small[index] for index in sorted({0, len(small) // 2, len(small) - 1})] if small else []
-    rows = [max(1, min(case.recipe.training.rows, TOKENS // case.task.length)) for case in told]
-    took = [case.measured(rows=count) for case, count in zip(told, rows, strict=True)]
-    predicted = [case.predicted(machine[case.device], rows=count) for case, count in zip(told, rows, strict=True)]
-    return sum(took) / sum(predicted) if told else 1.0
+    def whole(folder: str) -> float:
+        return cases[folder].predicted(machine[cases[folder].device], rows=cases[folder].recipe.training.rows)
+
+    small = sorted((folder for folder, case in cases.items() if case.cost.parameters <= LARGEST), key=whole)
+    took, predicted, broken = 0.0, 0.0, {}
+    for folder in [small[index] for index in sorted({0, len(small) // 2, len(small) - 1})] if small else []:
+        case = cases[folder]
+        rows = max(1, min(case.recipe.training.rows, TOKENS // case.task.length))
+        try:
+            took += case.measured(rows=rows)
+        except Exception as error:  # noqa: BLE001 - its run will raise the same, and be named
+            broken[folder] = raised(error)
+            continue
+        predicted += case.predicted(machine[case.device], rows=rows)
+    return took / predicted if predicted else 1.0, broken
 
 
 def _rates(device: str) -> Rates:

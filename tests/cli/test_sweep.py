@@ -95,6 +95,48 @@ def test_a_plan_says_what_is_left_out_and_why(eos: Run, tmp_path: Path) -> None:
     assert "erase" in line
 
 
+BREAKS = """\"\"\"A stage with a mistake in it.\"\"\"
+
+from torch import Tensor
+
+from eos.stage import AbstractExpand
+
+
+class Broken(AbstractExpand):
+    \"\"\"Raises where it holds numbers.\"\"\"
+
+    def forward(self, z: Tensor) -> Tensor:
+        if ALWAYS or z.device.type != "meta":
+            raise ValueError("my own mistake")
+        return z.new_empty(z.shape[0], z.shape[1], self.context.groups, self.context.key_size)
+"""
+
+
+def test_a_stage_that_raises_stops_no_other_combination(
+    eos: Run, plugins: Callable[[str, str], Path], tmp_path: Path
+) -> None:
+    plugins("stages/expand/early.py", BREAKS.replace("ALWAYS", "True"))
+    mine = plugins("stages/expand/late.py", BREAKS.replace("ALWAYS", "False"))
+    path = tmp_path / "sweep"
+    line = ("sweep", "--plugins", str(mine), *SMALL, "model=gla", "expand=linear,early,late", "steps=2", "jobs=2")
+    done = eos(*line, f"run={path}")
+    assert done.status == 2
+    points = json.loads((path / "sweep.json").read_text())["points"]
+    assert [point["status"] for point in points.values()] == ["finished", "refused", "failed"]
+    said = done.err.splitlines()
+    early, late = (
+        f"ValueError: my own mistake ({mine / 'stages' / 'expand' / name}, line 13)"
+        for name in (
+            "early.py",
+            "late.py",
+        )
+    )
+    assert f"left out  expand=early: {early}" in said
+    assert f"time      not known before the first has finished: {late}" in said
+    assert "1 of 2 failed: expand=late. " in said[-1]
+    assert "my own mistake" in (path / "expand=late.log").read_text()
+
+
 @pytest.mark.slow
 def test_ctrl_c_saves_and_a_resumed_sweep_ends_as_one_that_ran_through(tmp_path: Path) -> None:
     choice, budget = "learning_rate=1e-3,1e-2", "steps=400"

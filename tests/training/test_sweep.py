@@ -1,13 +1,14 @@
 """Sweeps: every combination, the best of each, and scores of suites."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 
 from eos import registry
 from eos.cli.recipes import load_run_recipe
+from eos.cli.sweep import locate
 from eos.cli.sweep_request import asked, several, split
 from eos.errors import CompositionError, EOSError, RecipeError, RunError
 from eos.tasks.task import Standard
@@ -167,6 +168,16 @@ def test_what_makes_no_sense_is_left_out_and_written_down(tmp_path: Path) -> Non
     }
     assert points[refused]["reason"] == found.refused[refused]
     assert points[refused]["choices"] == {"oscillation": "delta", "expand": "{name: learned, over: key_value}"}
+
+
+def test_what_was_left_out_and_is_mended_is_trained_by_the_same_line(tmp_path: Path) -> None:
+    line = (*LEFT_OUT, "task=mqar_small", f"run={tmp_path / 'sweep'}")
+    found, _ = asked(split(line))
+    early = found.cells()[0].folder
+    begin(replace(found, refused={**found.refused, early: "ValueError: my own mistake"}), tmp_path / "sweep")
+    _, again, recipes, _ = locate(split(line))
+    assert again == found
+    assert early in recipes
 
 
 def test_a_sweep_of_which_nothing_is_left_is_refused() -> None:
