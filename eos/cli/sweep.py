@@ -1,6 +1,5 @@
 """Train every combination of some choices, and compare what came of them: ablations."""
 
-import shlex
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -74,21 +73,21 @@ def command(overrides: tuple[str, ...], plan_only: bool, retry: bool) -> int:
     def each(progress: Progress) -> None:
         click.echo(progress_line(progress, path), err=True)
 
-    again = go_on(path, jobs=jobs)
+    then = go_on(path, jobs=jobs)
     plugins = registry.plugin_folders()
     try:
         signal = run_sweep(sweep, path, jobs=jobs, retry=retry, plugins=plugins, prediction=prediction, each=each)
     except StoppedAtOnce as stopped:
-        click.echo(f"Stopped at once. To go on: {again}", err=True)
+        click.echo(f"Stopped at once. To go on: {then}", err=True)
         return BY_SIGNAL + stopped.signal
     show(sweep, scores(sweep, path), path)
     if signal is not None:
-        click.echo(f"Stopped and saved. To go on: {again}", err=True)
+        click.echo(f"Stopped and saved. To go on: {then}", err=True)
         return BY_SIGNAL + signal
     ended = states(sweep, path, read_sweep(path)[1])
-    for status, then in (("failed", f"To train them again: {again} --retry"), ("stopped", f"To go on: {again}")):
+    for status, advice in (("failed", f"To train them again: {then} --retry"), ("stopped", f"To go on: {then}")):
         if names := [cell.name for cell in sweep.cells() if ended[cell.folder].status == status]:
-            raise RunError(f"{len(names)} of {len(ended)} {status}: {'; '.join(names)}. {then}")
+            raise RunError(f"{len(names)} of {len(ended)} {status}: {'; '.join(names)}. {advice}")
     return 0
 
 
@@ -118,7 +117,7 @@ def locate(request: Request) -> "tuple[Path, Sweep, dict[str, Recipe], dict[str,
     if not same_choices(begun, sweep):
         raise RunError(
             f"{path} was begun with other choices than these; choose another run=PATH, or go on with its own: "
-            f"eos sweep run={shlex.quote(str(path))} resume=true"
+            + go_on(path, jobs=1)
         )
     # A stage that was mended since is left out no longer.
     begun = replace(begun, refused={key: why for key, why in begun.refused.items() if key in sweep.refused})

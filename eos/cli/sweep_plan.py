@@ -1,12 +1,13 @@
 """What eos sweep says before, while and after it trains."""
 
-import shlex
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.text import Text
+
+from eos.cli.arguments import again
 
 if TYPE_CHECKING:
     from eos.training.sweep import Point, Sweep
@@ -17,9 +18,10 @@ if TYPE_CHECKING:
 def plan_lines(sweep: "Sweep", points: "Mapping[str, Point]", path: Path, *, time: str, retry: bool) -> list[str]:
     """The plan: what is crossed, how much of it there is, what is left out and why, and how long it takes."""
     every, counts = sweep.combinations(), Counter(point.status for point in points.values())
-    runs = f"{len(points)} combinations"
+    runs = _count(len(points), "combination")
     if sweep.seeds is not None:
-        runs += f" × {len(sweep.seeds)} seeds = {len(points) * len(sweep.seeds)} runs"
+        seeds = len(sweep.seeds)
+        runs += f" × {_count(seeds, 'seed')} = {_count(len(points) * seeds, 'run')}"
     kept = 0 if retry else counts["failed"]
     rows = [(key, ", ".join(values)) for key, values in sweep.axes.items()]
     rows += [
@@ -35,6 +37,10 @@ def plan_lines(sweep: "Sweep", points: "Mapping[str, Point]", path: Path, *, tim
     rows += [("folder", str(path)), ("time", time)]
     width = max(len(name) for name, _ in rows)
     return [f"{name:<{width}}  {value}" for name, value in rows]
+
+
+def _count(number: int, name: str) -> str:
+    return f"{number} {name}" if number == 1 else f"{number} {name}s"
 
 
 def time_line(left: float | None, points: "Mapping[str, Point]", *, todo: int, jobs: int, unknown: str | None) -> str:
@@ -71,8 +77,7 @@ def progress_line(progress: "Progress", path: Path) -> str:
 
 def go_on(path: Path, *, jobs: int) -> str:
     """The command that goes on with a sweep."""
-    several = f" jobs={jobs}" if jobs > 1 else ""
-    return f"eos sweep run={shlex.quote(str(path))} resume=true{several}"
+    return again("sweep", f"run={path}", "resume=true", *([f"jobs={jobs}"] if jobs > 1 else []))
 
 
 def show(sweep: "Sweep", found: "list[Score]", path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -11,6 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from eos import registry
+from eos.cli.sweep import locate
+from eos.cli.sweep_request import split
+from eos.training.sweep import begin
 from tests.cli.conftest import Outcome
 
 SMALL = "task=overwriting pairs=2 epoch=64 held_out=8 layers=1 width=16 rows=4 device=cpu validate_every=2".split()
@@ -133,8 +138,28 @@ def test_a_stage_that_raises_stops_no_other_combination(
     )
     assert f"left out  expand=early: {early}" in said
     assert f"time      not known before the first has finished: {late}" in said
-    assert "1 of 2 failed: expand=late. " in said[-1]
+    retry = f"eos --plugins {shlex.quote(str(mine))} sweep run={path} resume=true jobs=2 --retry"
+    assert said[-1].endswith(f"1 of 2 failed: expand=late. To train them again: {retry}")
     assert "my own mistake" in (path / "expand=late.log").read_text()
+
+
+def test_what_is_printed_to_go_on_with_names_the_plugins(
+    eos: Run, plugins: Callable[[str, str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes = "{width: 16, layers: 1}, task: {pairs: 2, epoch: 64}, training: {rows: 4, steps: 2, device: cpu}"
+    chosen = "defaults: [override /model: gla, override /task: overwriting, override /training: default]"
+    text = f"{{{chosen}, model: {sizes}, vary: {{expand: [linear, elu]}}}}"
+    folder = plugins("recipes/experiment/mine.yaml", text).rename(tmp_path / "my own")
+    path = tmp_path / "a sweep"
+    line = ("sweep", "--plugins", str(folder), "experiment=mine", f"run={path}")
+    assert "2 combinations" in eos(*line, "--plan").out
+    begin(*reversed(locate(split(line[3:]))[:2]))
+    monkeypatch.setattr(registry, "_folders", ())
+    said = eos(*line, "steps=3").err
+    command = said.rpartition("go on with its own: ")[2].strip()
+    assert shlex.split(command) == ["eos", "--plugins", str(folder), "sweep", f"run={path}", "resume=true"]
+    monkeypatch.setattr(registry, "_folders", ())
+    assert "to do     2" in eos(*shlex.split(command)[1:], "--plan").out.splitlines()
 
 
 @pytest.mark.slow
