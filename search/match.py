@@ -139,6 +139,37 @@ def matched(
     )
 
 
+@dataclass(frozen=True, kw_only=True)
+class Reach:
+    """What the hidden width of the channel mixer brings a recipe to.
+
+    Arguments:
+        size: params or flops.
+        low, high: at the least hidden width and at the most; the same where there is none.
+    """
+
+    size: Size
+    low: float
+    high: float
+
+
+def reach(recipe: ModelRecipe, match: Match, *, task: AbstractTask) -> Reach | None:
+    """How few and how many parameters or FLOPs a recipe can be brought to; None where the match asks for neither.
+
+    Raises:
+        BudgetError: its memory cannot be brought to the budget.
+    """
+    size: Size | None = "params" if match.params is not None else "flops" if match.flops is not None else None
+    if size is None:
+        return None
+    if match.state is not None:
+        recipe = matched(recipe, Match(state=match.state), task=task).recipe
+    ends = [recipe, recipe] if recipe.channel_mixer.name == "none" else [end for _, end in _ends(recipe)]
+    costs = [cost_of(each, make=task.model, length=task.length, grid=task.grid) for each in ends]
+    low, high = (each.parameters if size == "params" else each.training.flops for each in costs)
+    return Reach(size=size, low=low, high=high)
+
+
 def _with_size(recipe: ModelRecipe, size: Size, target: float, cost: Cost) -> ModelRecipe:
     """The recipe with the hidden width that brings parameters or FLOPs nearest to the target."""
 
@@ -166,10 +197,15 @@ def _with_size(recipe: ModelRecipe, size: Size, target: float, cost: Cost) -> Mo
             slope, hidden = (here - before) / (wanted - hidden), wanted
         if abs(here / target - 1) <= NEAR[size]:
             return recipe
-    ends = [_rounded(end, 1, recipe.width) for end in (0, float("inf"))]
-    least, most = (f"{value(_with_hidden(recipe, end, 1)):,.0f} at a hidden width of {end:,}" for end in ends)
+    least, most = (f"{value(end):,.0f} at a hidden width of {hidden:,}" for hidden, end in _ends(recipe))
     why = f"the hidden width of the channel mixer brings it from {least} to {most}"
     raise BudgetError(_complaint(size, target, why))
+
+
+def _ends(recipe: ModelRecipe) -> list[tuple[int, ModelRecipe]]:
+    """The least hidden width and the most, each with its recipe."""
+    ends = [_rounded(end, 1, recipe.width) for end in (0, float("inf"))]
+    return [(end, _with_hidden(recipe, end, 1)) for end in ends]
 
 
 def _rounded(hidden: float, multiple: int, width: int) -> int:

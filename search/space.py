@@ -29,10 +29,12 @@ from eos.tasks.task import AbstractTask
 from eos.training.config import TrainingOptions
 from search.alternatives import KINDS, Alternative, Dimension, alternatives, varied
 from search.chooser import AbstractChooser, Chosen, every
-from search.match import matched
+from search.match import UNITS, BudgetError, Match, Reach, matched, reach
 from search.recipe import Range, SearchRecipe
 
 Recipe = RunRecipe[TrainingOptions]
+#: A budget that is further than this factor from all that a sample reaches is looked for no longer.
+BEYOND = 1.25
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,8 +96,76 @@ class Space:
         }
         if not self.dimensions:
             raise RecipeError("the space is empty: nothing varies; name stages, options or keys in vary")
+        self._check_reach()
         candidate = self.candidate({})
         self.default = candidate.params
+
+    def _check_reach(self) -> None:
+        """Refuse a budget that is far from what any candidate can be brought to, without trying them all.
+
+        Raises:
+            RecipeError: what a sample of candidates reaches, or that none of them can be built.
+        """
+        match = self.search.match
+        if match is None or not self._kinds or (match.params is None and match.flops is None):
+            return
+        # The same candidates, as large as they are.
+        free = Space(replace(self.search, match=None), self.base, task=self.task)
+        default = free.candidate(free.default)
+        try:
+            matched(default.recipe.model, match, task=self.task)
+        except BudgetError:
+            found = free._sampled(match)
+        else:
+            return
+        if not found:
+            return
+        size = found[0][1].size
+        budget = getattr(match, size)
+        (least, low), (most, high) = min(found, key=lambda each: each[1].low), max(found, key=lambda each: each[1].high)
+        if low.low / BEYOND <= budget <= high.high * BEYOND:
+            return
+        raise RecipeError(
+            f"the space is empty: {budget:,.0f} {UNITS[size]} are out of reach of all {len(found)} candidates tried "
+            "(every stage in the place of the default's, and the smallest and the largest of each kind together; "
+            "options as by default). The hidden width of the channel mixer brings them from "
+            f"{low.low:,.0f} ({least}) to {high.high:,.0f} ({most}): choose a budget between the two, or other sizes "
+            "(width, layers) of the experiment"
+        )
+
+    def _sampled(self, match: Match) -> list[tuple[str, Reach]]:
+        """What some candidates can be brought to, with their stages: each stage alone changes a size by about as much.
+
+        Every stage stands in the place of the default's once, and the smallest and the largest of each kind together.
+        """
+        found: dict[str, Reach] = {}
+
+        def add(labels: Mapping[str, str]) -> Reach | None:
+            params = {f"{slot.prefix}{kind}": label for slot in self._slots for kind, label in labels.items()}
+            try:
+                candidate = self.compose(Chosen(params))
+                reached = reach(candidate.recipe.model, match, task=self.task)
+            except (BudgetError, RecipeError):
+                return None
+            if reached is not None:
+                first = self._slots[0].prefix
+                said = {kind: candidate.params.get(f"{first}{kind}") for kind in self._kinds}
+                name = " ".join(f"{kind}={label}" for kind, label in said.items() if label is not None)
+                found[name or "the only one"] = reached
+            return reached
+
+        ends: tuple[dict[str, str], dict[str, str]] = ({}, {})
+        add({})
+        for kind, choices in self._kinds.items():
+            if len(choices) == 1:
+                continue
+            tried = [(each.label, add({kind: each.label})) for each in choices]
+            if known := [(label, reached) for label, reached in tried if reached is not None]:
+                ends[0][kind] = min(known, key=lambda each: each[1].low)[0]
+                ends[1][kind] = max(known, key=lambda each: each[1].high)[0]
+        for labels in ends:
+            add(labels)
+        return list(found.items())
 
     def _spread(self) -> None:
         """Give every layer a mixer of its own, as the layout has them."""

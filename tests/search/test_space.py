@@ -1,6 +1,7 @@
 """The space is read off the stages, and holds nothing that cannot be built."""
 
 import random
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -15,6 +16,7 @@ from eos.compose.check import check
 from eos.config import option_fields
 from eos.errors import RecipeError
 from search.chooser import AbstractChooser, Accept
+from search.match import matched
 from search.recipe import SearchRecipe
 from search.space import Space, version_of
 from tests.search.conftest import SMALL
@@ -164,6 +166,24 @@ def test_another_space_has_another_version(space_of: Spaces) -> None:
 def test_a_space_that_makes_no_sense_is_refused(space_of: Spaces, search: dict[str, Any], reason: str) -> None:
     with pytest.raises(RecipeError, match=reason):
         space_of(**search)
+
+
+@pytest.mark.parametrize("budget", [{"params": 50}, {"params": 1e10}, {"flops": 50}], ids=str)
+def test_a_budget_out_of_reach_is_refused_by_a_sample_that_is_named(
+    space_of: Spaces, budget: dict[str, float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried: list[int] = []
+    monkeypatch.setattr("search.space.matched", lambda *args, **named: tried.append(1) or matched(*args, **named))
+    with pytest.raises(RecipeError, match=r"the space is empty: .* are out of reach of all") as refused:
+        space_of(couple="fixed", match=budget)
+    assert len(tried) == 1, "the whole space was searched"
+    found = re.search(r"from ([\d,]+) \((.*?)\) to ([\d,]+) \((.*?)\)", str(refused.value))
+    assert found is not None
+    for text, stages in ((found[1], found[2]), (found[3], found[4])):
+        said = dict(part.split("=") for part in stages.split())
+        alone = {kind: [label] for kind, label in said.items()}
+        # The end of the range is what this candidate is brought to.
+        space_of(**alone, vary={"learning_rate": [1e-3]}, match={next(iter(budget)): float(text.replace(",", ""))})
 
 
 def test_a_value_that_is_not_of_the_space_is_refused(space_of: Spaces) -> None:
