@@ -5,7 +5,18 @@ from collections.abc import Sequence
 from optuna.trial import TrialState
 
 from search.report.learned import Learned
-from search.report.table import INTERVALS, Cell, Table, between, columns, interval_cells, number, probability
+from search.report.table import (
+    INTERVALS,
+    Cell,
+    Table,
+    between,
+    columns,
+    corrected,
+    counted,
+    interval_cells,
+    number,
+    probability,
+)
 
 
 def effects_table(learned: Learned) -> Table:
@@ -15,7 +26,7 @@ def effects_table(learned: Learned) -> Table:
     effects = sorted(
         found.effects, key=lambda each: (order[each.factor], each.value is None, -(each.value or 0.0), each.level)
     )
-    counted = {each: _ended(learned, each.factor, each.level) for each in effects}
+    lost = {each: _ended(learned, each.factor, each.level) for each in effects}
     rows: list[Sequence[Cell]] = []
     shown = []
     for each in effects:
@@ -26,7 +37,7 @@ def effects_table(learned: Learned) -> Table:
                 each.factor,
                 each.level,
                 each.trials,
-                *counted[each],
+                *lost[each],
                 seeds,
                 each.value,
                 *ends,
@@ -49,13 +60,14 @@ def effects_table(learned: Learned) -> Table:
             ]
         )
     sample = "one seed" if found.seeds == 1 else f"{found.seeds} seeds"
+    over = counted(found.comparisons, "comparison")
+    larger = f"p is the larger of the two, corrected by Holm over {over}" if found.comparisons else "Nothing has a p"
     return Table(
         name="effects",
         title="Marginal effects",
         caption=f"{metric}, each level against the mean over the levels of its choice, + is better; least squares "
-        f"over {found.trials} trials, {sample}. {INTERVALS}: over seeds (the same trials, other seeds) and over trials "
-        f"(by what the additive model leaves, {found.degrees} degrees of freedom). p is the larger of the two, "
-        f"corrected by Holm over {found.comparisons} comparisons.",
+        f"over {counted(found.trials, 'trial')}, {sample}. {INTERVALS}: over seeds (the same trials, other seeds) and "
+        f"over trials (by what the additive model leaves, {_degrees(found.degrees)}). {larger}.",
         columns=columns(
             {
                 "choice": "parameter that is chosen",
@@ -82,6 +94,10 @@ def effects_table(learned: Learned) -> Table:
     )
 
 
+def _degrees(degrees: int) -> str:
+    return "1 degree of freedom" if degrees == 1 else f"{degrees} degrees of freedom"
+
+
 def _ended(learned: Learned, name: str, level: str) -> tuple[int, int]:
     states = [trial.state for trial in learned.observed.ended if str(trial.params.get(name)) == level]
     return states.count(TrialState.PRUNED), states.count(TrialState.FAIL)
@@ -101,8 +117,8 @@ def explained_table(learned: Learned) -> Table:
         name="choices",
         title="What each choice explains",
         caption=f"Gain in adjusted R² when a choice joins the additive model of all others, with the F-test that it "
-        f"brings nothing; {learned.fit.trials} trials, means over seeds; p corrected by Holm over "
-        f"{sum(each.test.p is not None for each in learned.fit.explained)} choices.",
+        f"brings nothing; {counted(learned.fit.trials, 'trial')}, means over seeds; "
+        f"{corrected(sum(each.test.p is not None for each in learned.fit.explained), 'choice')}.",
         columns=columns(
             {
                 "choice": "parameter that is chosen",
@@ -148,8 +164,8 @@ def differences_table(learned: Learned) -> Table:
         name="differences",
         title="Differences with all else equal",
         caption=f"Pairs of levels in trials that differ in this choice and its own options alone, paired by seed; + "
-        f"where the first is better. {INTERVALS} over contexts, of one context over its seeds; p corrected by Holm "
-        f"over {sum(each.p_holm is not None for each in learned.differences)} differences.{none}",
+        f"where the first is better. {INTERVALS} over contexts, of one context over its seeds; "
+        f"{corrected(sum(each.p_holm is not None for each in learned.differences), 'difference')}.{none}",
         columns=columns(
             {
                 "choice": "parameter that is chosen",

@@ -9,6 +9,7 @@ import numpy as np
 from search.report.interval import Interval, holm, mean_interval, student
 from search.report.linear import Design, Factor, Nested, nested
 from search.report.observed import Panel
+from search.report.table import counted
 
 #: Degrees of freedom that numbers must leave for the error; with fewer, they are left out of the model.
 LEFT = 5
@@ -108,7 +109,8 @@ def fit(panel: Panel) -> Fit:
         raw += found
     effects, comparisons = _corrected(raw, families)
     if panel.left_out:
-        notes.append(f"{panel.left_out} trials without the seeds {list(panel.seeds)} are left out")
+        verb = "is" if panel.left_out == 1 else "are"
+        notes.append(f"{counted(panel.left_out, 'trial')} without the seeds {list(panel.seeds)} {verb} left out")
     return Fit(
         effects=effects,
         explained=_explained(panel, design),

@@ -13,7 +13,7 @@ from search.report.effects import Effect, Fit, fit
 from search.report.importances import Importance, importances
 from search.report.interactions import Interaction, Refuses, interactions
 from search.report.observed import Observation, Observed, panel
-from search.report.table import between, number, probability
+from search.report.table import between, counted, ended, number, probability
 
 #: Effects of other choices that the answer names beside the clearest one, and seeds of a rerun.
 NAMED, RERUN = 2, 5
@@ -69,7 +69,7 @@ def counts(observed: Observed) -> str:
         "running or waiting": observed.unfinished,
     }
     total = len(observed.ended) + observed.unfinished
-    return f"{total} trials: " + ", ".join(f"{count} {name}" for name, count in named.items() if count)
+    return f"{counted(total, 'trial')}: " + ", ".join(f"{count} {name}" for name, count in named.items() if count)
 
 
 def answer(learned: Learned) -> str:
@@ -125,12 +125,13 @@ def _p_of_trials(effect: Effect) -> float:
 
 
 def _sample(found: Fit) -> str:
-    return f"{found.trials} trials, {'one seed' if found.seeds == 1 else f'{found.seeds} seeds'}"
+    return f"{counted(found.trials, 'trial')}, {'one seed' if found.seeds == 1 else f'{found.seeds} seeds'}"
 
 
 def _worth(learned: Learned, effect: Effect) -> str:
     value = number(effect.value, effect.interval.half if effect.interval else None, signed=True)
-    return f"{effect.factor}={effect.level} {value} {between(effect.interval, signed=True)}"
+    interval = "(no interval)" if effect.interval is None else between(effect.interval, signed=True)
+    return f"{effect.factor}={effect.level} {value} {interval}"
 
 
 def _rests(learned: Learned, effect: Effect) -> str:
@@ -190,7 +191,7 @@ def notes(learned: Learned) -> list[str]:
         found.append(f"Trials whose quality is not finite ({observed.not_finite}) are left out.")
     if reasons := observed.reasons():
         listed = "; ".join(f"{count} × {' '.join(why.split())[:160]}" for why, count in reasons[:3])
-        found.append(f"Failed trials are left out: {listed}.")
+        found.append(ended(f"Failed trials are left out: {listed}"))
     if learned.fit.seeds == 1:
         found.append("One seed a trial: intervals are by what the additive model leaves over trials.")
     elif learned.fit.seeds < RERUN:
@@ -209,7 +210,7 @@ def notes(learned: Learned) -> list[str]:
         found.append(f"Effects allow for {', '.join(learned.fit.covariates)} by a line and a square in the model.")
     found += [f"{note[0].upper()}{note[1:]}." for note in learned.fit.notes]
     if learned.refusals:
-        found.append(f"Refused combinations are not marked: {learned.refusals}.")
+        found.append(ended(f"Refused combinations are not marked: {learned.refusals}"))
     return found
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from search.report.learned import Learned
-from search.report.table import Cell, Table, columns, number, probability
+from search.report.table import Cell, Table, columns, corrected, counted, number, probability
 
 
 def interactions_table(learned: Learned) -> Table:
@@ -22,8 +22,8 @@ def interactions_table(learned: Learned) -> Table:
         name="interactions",
         title="Interactions",
         caption=f"Gain in adjusted R² when the products of two choices, of the cells that were seen, join the additive "
-        f"model of all choices, with the F-test that they bring nothing; {learned.fit.trials} trials, means over "
-        f"seeds; p corrected by Holm over {tested} {'pair' if tested == 1 else 'pairs'}.",
+        f"model of all choices, with the F-test that they bring nothing; {counted(learned.fit.trials, 'trial')}, means "
+        f"over seeds; {corrected(tested, 'pair')}.",
         columns=columns(
             {
                 "first": "a choice",

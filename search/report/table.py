@@ -177,6 +177,22 @@ def amount(value: float | None) -> str:
     return number(value) if value is None or abs(value) < 100 else f"{value:,.0f}"
 
 
+def counted(count: int, name: str) -> str:
+    """How many there are of something: 1 trial, 2 trials."""
+    return f"{count} {name}" if count == 1 else f"{count} {name}s"
+
+
+def corrected(count: int, name: str) -> str:
+    """Over how many a p is corrected; nothing is where there is none."""
+    return f"p corrected by Holm over {counted(count, name)}" if count else f"no {name} has a p"
+
+
+def ended(text: str) -> str:
+    """A sentence with one full stop at its end, whatever it ends in."""
+    bare = text.rstrip(". ")
+    return bare if bare.endswith("…") else f"{bare}."
+
+
 def probability(p: float | None) -> str:
     """A p with two digits."""
     return "–" if p is None else "< 0.001" if p < 0.001 else f"{p:.2g}"

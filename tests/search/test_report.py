@@ -19,14 +19,17 @@ from eos.tasks.task import AbstractTask
 from search.place import point
 from search.report.budget import best, front
 from search.report.contexts import differences
+from search.report.effect_tables import differences_table, effects_table, explained_table
 from search.report.effects import Effect, fit
 from search.report.importances import FEWEST, importances
 from search.report.interactions import interactions
 from search.report.interval import holm, mean_interval
-from search.report.learned import answer, learn
+from search.report.learned import answer, counts, learn, notes
 from search.report.linear import factor
 from search.report.observed import ABSENT, Panel, choices, observe, panel
+from search.report.pair_tables import interactions_table
 from search.report.table import latex, markdown, number
+from search.report.trial_tables import best_table, trials_table
 from search.report.write import write_report
 from search.space import Space
 from search.storage import StudyError
@@ -37,6 +40,7 @@ Studies = Callable[..., Study]
 Values = Callable[[Mapping[str, Any], int], float]
 STAGES = {"expand": ["linear", "elu", "ones"], "oscillation": ["none", "key_gate"], "shrink": ["linear", "elu"]}
 EVERY = [dict(zip(STAGES, labels, strict=True)) for labels in itertools.product(*STAGES.values())]
+TABLES = (effects_table, explained_table, differences_table, interactions_table, best_table, trials_table)
 WORTH = {"linear": -0.1, "elu": 0.0, "ones": 0.1, "none": -0.2, "key_gate": 0.2}
 
 
@@ -522,3 +526,20 @@ def test_the_command_prints_the_answer_the_effects_and_where_the_files_are(
     assert str(tmp_path / "elsewhere" / "report.md") in said
     assert "Refused combinations are not marked" in (tmp_path / "elsewhere" / "report.md").read_text(encoding="utf-8")
     assert main(["search", "report", "nowhere"]) == 2
+
+
+def test_what_is_counted_once_and_what_is_not_there_is_said_so(space: Space, study_of: Studies, tmp_path: Path) -> None:
+    study = study_of(space)
+    for params in EVERY[:2]:
+        add(study, space, params, [run(1, 0.5 + WORTH[params["shrink"]])])
+    add(study, space, EVERY[3], [run(1, 0.9)], state=TrialState.FAIL, values=None, user_attrs={"reason": "ended."})
+    learned = learn(observe(study), tmp_path, refuses=None, refusals="the data is not there …")
+    assert " (no interval)." in answer(learned)
+    assert "Refused combinations are not marked: the data is not there …" in notes(learned)
+    assert counts(observe(study)).startswith("3 trials: ")
+    pages = [answer(learned), *notes(learned), *(make(learned).caption for make in TABLES)]
+    for text in pages:
+        assert not re.search(
+            r"\b(0 \w+s\b(?! of freedom)|1 (\w+ )?(trials|degrees|comparisons|pairs)|[+−][\d.]+ –)", text
+        ), text
+        assert not re.search(r"\.\.|…\.", text), text
