@@ -8,6 +8,7 @@ import numpy as np
 
 from search.report.interval import Interval, mean_interval
 from search.report.observed import UNITS, Observation, Observed
+from search.report.table import amount
 
 #: A cost that differs by less than this, relative, is the same for all.
 SAME = 0.2
@@ -40,13 +41,38 @@ class Best:
 
 
 def costs(observed: Observed) -> list[str]:
-    """What trials cost, where it differs between them."""
+    """What trials cost, where it differs between them; of what was sought by however little."""
+    sought = observed.record.search.objectives
     found = []
-    for name in UNITS:
-        values = [each.costs[name] for each in observed.complete if name in each.costs]
-        if values and max(values) > (1 + SAME) * min(values):
+    for name, values in _known(observed).items():
+        apart = max(values) > min(values) if name in sought else max(values) > (1 + SAME) * min(values)
+        if apart:
             found.append(name)
     return found
+
+
+def without_ranges(observed: Observed) -> list[str]:
+    """Why a cost, or an objective, has no ranges, a sentence each."""
+    known, with_ranges = _known(observed), costs(observed)
+    said = []
+    for name, values in known.items():
+        low, high = amount(min(values)), amount(max(values))
+        if name in with_ranges:
+            continue
+        if min(values) == max(values):
+            said.append(f"All have {low} {UNITS[name]}, so there are no ranges of it.")
+        else:
+            said.append(
+                f"There are no ranges of {low} to {high} {UNITS[name]}, which differ by no more than {SAME:.0%}."
+            )
+    missing = [name for name in observed.record.search.objectives if name not in ("quality", *known)]
+    return [*said, *(f"The objective {name} is known of no trial." for name in missing)]
+
+
+def _known(observed: Observed) -> dict[str, list[float]]:
+    """The costs that are known of some trials."""
+    values = {name: [each.costs[name] for each in observed.complete if name in each.costs] for name in UNITS}
+    return {name: each for name, each in values.items() if each}
 
 
 def best(observed: Observed) -> list[Best]:

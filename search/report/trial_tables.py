@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 
-from search.report.budget import Best
+from search.report.budget import Best, without_ranges
 from search.report.importances import FEWEST, REPEATS, Share
 from search.report.interval import Interval
 from search.report.learned import Learned
 from search.report.observed import UNITS
-from search.report.table import INTERVALS, Cell, Table, amount, between, columns, interval_cells, number
+from search.report.table import INTERVALS, Cell, Table, amount, between, columns, counted, interval_cells, number
 
 
 def importances_table(learned: Learned) -> Table:
@@ -86,7 +86,7 @@ def best_table(learned: Learned) -> Table:
         f"{learned.observed.record.quality.metric} of each range of each cost. It was picked by that number, which "
         f"flatters it: the test part, by which nothing was picked, stands beside it. {INTERVALS} over seeds; one seed "
         "has none. The last column counts trials of the range that are not told apart from it (paired by seed, not "
-        "corrected).",
+        f"corrected).{''.join(f' {reason}' for reason in without_ranges(learned.observed))}",
         columns=columns(
             {
                 "cost": "which cost, or all trials",
@@ -141,7 +141,7 @@ def trials_table(learned: Learned) -> Table:
     return Table(
         name="trials",
         title="Trials",
-        caption=f"{len(rows)} complete trials stand in the CSV file.",
+        caption=f"{counted(len(rows), 'complete trial')} {'stands' if len(rows) == 1 else 'stand'} in the CSV file.",
         columns=columns(
             {
                 "trial": "its number",

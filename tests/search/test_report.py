@@ -528,6 +528,20 @@ def test_the_command_prints_the_answer_the_effects_and_where_the_files_are(
     assert main(["search", "report", "nowhere"]) == 2
 
 
+def test_an_objective_has_ranges_or_a_reason_why_not(space_of: Spaces, study_of: Studies, tmp_path: Path) -> None:
+    objectives = ["quality", "parameters", "flops"]
+    space = space_of(**STAGES, options="none", objectives=objectives, sampler="random")
+    study = study_of(space)
+    for turn, params in enumerate(EVERY):
+        runs = [run(1, 0.5, state_bytes=100 + turn, parameters=1000 + turn, training_flops_per_token=5e4)]
+        add(study, space, params, runs, values=[0.5 + 0.01 * turn, 1000.0 + turn, 5e4])
+    learned = learn(observe(study), tmp_path, refuses=None)
+    assert {each.cost for each in learned.best} == {"", "parameters"}
+    said = best_table(learned).caption
+    assert "All have 50,000 training FLOPs a token, so there are no ranges of it." in said
+    assert "There are no ranges of 100 to 111 bytes of state, which differ by no more than 20%." in said
+
+
 def test_what_is_counted_once_and_what_is_not_there_is_said_so(space: Space, study_of: Studies, tmp_path: Path) -> None:
     study = study_of(space)
     for params in EVERY[:2]:
