@@ -16,13 +16,13 @@ from search.report.budget import costs, front
 from search.report.cell_figure import cells_figure
 from search.report.effects import Effect
 from search.report.importances import Importance, Share
-from search.report.interval import mean_interval
+from search.report.interval import Interval, mean_interval
 from search.report.learned import Learned
 from search.report.observed import UNITS
 from search.report.style import FIRST, GREY, INK, METADATA, ROW, SECOND, STYLE, WIDTH
 
-#: Parameters that are drawn.
-BARS = 15
+#: Parameters that are drawn; rows that an interval lies above or below its effect.
+BARS, OFFSET = 15, 0.17
 
 
 def figures(learned: Learned, into: Path) -> list[str]:
@@ -51,7 +51,7 @@ def figures(learned: Learned, into: Path) -> list[str]:
 
 
 def _effects(learned: Learned) -> Figure | None:
-    """Every level of every choice on one axis, its two intervals over each other."""
+    """Every level of every choice on one axis, its two intervals one above the other."""
     told = [effect for effect in learned.fit.effects if effect.value is not None]
     names = list(dict.fromkeys(effect.factor for effect in told))
     if not names:
@@ -64,9 +64,14 @@ def _effects(learned: Learned) -> Figure | None:
     for axis, name, group in zip(axes, names, groups, strict=True):
         axis.axvline(0, color=GREY, linewidth=0.8)
         for row, effect in enumerate(group):
-            for interval, width, colour in ((effect.over_trials, 1.0, GREY), (effect.over_seeds, 2.2, FIRST)):
+            # One above the other: the wider would hide the narrower.
+            beside = OFFSET if effect.over_seeds is not None and effect.over_trials is not None else 0.0
+            for interval, at, width, colour in (
+                (effect.over_trials, row - beside, 1.0, GREY),
+                (effect.over_seeds, row + beside, 2.2, FIRST),
+            ):
                 if interval is not None:
-                    _bar(axis, row, interval.low, interval.high, limit, width=width, colour=colour)
+                    _bar(axis, at, interval.low, interval.high, limit, width=width, colour=colour)
             axis.plot(
                 _value(effect), row, "o", color=INK, markersize=4, markerfacecolor=INK if effect.clear else "white"
             )
@@ -129,19 +134,30 @@ def _costs(learned: Learned) -> Figure | None:
     names = costs(observed)
     if not names:
         return None
-    figure = Figure(figsize=(WIDTH, 2.4 * math.ceil(len(names) / 2)))
+    figure = Figure(figsize=(WIDTH, 2.4 * math.ceil(len(names) / 2) + 0.4))
     axes = figure.subplots(math.ceil(len(names) / 2), 2, squeeze=False).ravel()
     for axis, name in zip(axes, names, strict=False):
         held = [each for each in observed.complete if name in each.costs]
         spent = [each.costs[name] for each in held]
-        for each in held:
-            interval = mean_interval(list(each.seeds.values()))
-            if interval is not None:
-                axis.plot([each.costs[name]] * 2, [interval.low, interval.high], color=GREY, linewidth=0.5, alpha=0.5)
-        axis.plot(spent, [each.quality for each in held], "o", color=GREY, markersize=3)
+        values = [each.quality for each in held]
+        intervals = [mean_interval(list(each.seeds.values())) for each in held]
+        low, high = _room(values, intervals)
+        axis.set_ylim(low, high)
+        for at, interval in zip(spent, intervals, strict=True):
+            if interval is None:
+                continue
+            ends = [max(low, interval.low), min(high, interval.high)]
+            axis.plot([at, at], ends, color=GREY, linewidth=0.5, alpha=0.8, label="95 % over seeds; arrows: wider")
+            for end, marker in ((interval.low, "v"), (interval.high, "^")):
+                if not low <= end <= high:
+                    edge = low if marker == "v" else high
+                    axis.plot(at, edge, marker, color=GREY, markersize=2.5, clip_on=False, label="_")
+        axis.plot(spent, values, "o", color=GREY, markersize=3, label="a trial")
         best = front(observed, name)
         x, y = [each.costs[name] for each in best], [each.quality for each in best]
-        axis.step([*x, max(spent)], [*y, y[-1]], where="post", color=FIRST, linewidth=1)
+        axis.step(
+            [*x, max(spent)], [*y, y[-1]], where="post", color=FIRST, linewidth=1, label="the best that costs no more"
+        )
         axis.plot(x, y, "o", color=FIRST, markersize=4)
         if min(spent) > 0 and max(spent) > 10 * min(spent):
             axis.set_xscale("log")
@@ -150,12 +166,21 @@ def _costs(learned: Learned) -> Figure | None:
         axis.xaxis.set_major_formatter(EngFormatter(sep=""))
         axis.set_xlabel(UNITS[name])
         axis.set_ylabel(_metric(learned))
-        values = [each.quality for each in held]
-        room = 0.15 * (max(values) - min(values)) or 0.1
-        axis.set_ylim(min(values) - room, max(values) + room)
     for axis in axes[len(names) :]:
         axis.set_visible(False)
+    named = {label: line for axis in axes for line, label in zip(*axis.get_legend_handles_labels(), strict=True)}
+    figure.legend(list(named.values()), list(named), loc="outside lower center", ncols=3, frameon=False, fontsize=7)
     return figure
+
+
+def _room(values: Sequence[float], intervals: Sequence[Interval | None]) -> tuple[float, float]:
+    """Where an axis of values ends: at their intervals, or before those that would squeeze all values."""
+    spread = max(values) - min(values)
+    least, most = min(values) - 0.15 * spread, max(values) + 0.15 * spread
+    ends = [end for interval in intervals if interval is not None for end in (interval.low, interval.high)]
+    low = max(min([least, *ends]), min(values) - spread)
+    high = min(max([most, *ends]), max(values) + spread)
+    return (low, high) if low < high else (low - 0.1, high + 0.1)
 
 
 def _metric(learned: Learned) -> str:

@@ -18,12 +18,15 @@ from eos.cli.main import main
 from eos.tasks.task import AbstractTask
 from search.place import point
 from search.report.budget import best, front
+from search.report.cell_figure import _grid, _size
 from search.report.contexts import differences
 from search.report.effect_tables import differences_table, effects_table, explained_table
 from search.report.effects import Effect, fit
+from search.report.figures import _effects, _room
 from search.report.importances import FEWEST, importances
-from search.report.interactions import interactions
-from search.report.interval import holm, mean_interval
+from search.report.interactions import Cell as Combination
+from search.report.interactions import Interaction, interactions
+from search.report.interval import holm, mean_interval, student
 from search.report.learned import answer, counts, learn, notes
 from search.report.linear import factor
 from search.report.observed import ABSENT, Panel, choices, observe, panel
@@ -525,6 +528,9 @@ def test_the_command_prints_the_answer_the_effects_and_where_the_files_are(
     assert re.search(r"oscillation +key_gate +6 +\+0\.2", said)
     assert str(tmp_path / "elsewhere" / "report.md") in said
     assert "Refused combinations are not marked" in (tmp_path / "elsewhere" / "report.md").read_text(encoding="utf-8")
+    written = re.findall(r"(\w+)\.(?:\{(.*?)\}|(csv))", said.rpartition("beside")[2].replace("\n", ""))
+    named = {f"{stem}.{kind}" for stem, kinds, kind in written for kind in (kinds.split(",") if kinds else [kind])}
+    assert {*named, "report.md"} == {path.name for path in (tmp_path / "elsewhere").iterdir()}
     assert main(["search", "report", "nowhere"]) == 2
 
 
@@ -557,3 +563,34 @@ def test_what_is_counted_once_and_what_is_not_there_is_said_so(space: Space, stu
             r"\b(0 \w+s\b(?! of freedom)|1 (\w+ )?(trials|degrees|comparisons|pairs)|[+−][\d.]+ –)", text
         ), text
         assert not re.search(r"\.\.|…\.", text), text
+
+
+def test_levels_without_a_trial_are_not_drawn_where_there_are_many() -> None:
+    names = [f"level_{number}" for number in range(22)]
+    cells = [
+        Combination(first=one, second=two, trials=int(one == two), mean=0.5 if one == two else None, deviation=None)
+        for one in names[:7]
+        for two in [*names[:4], *names[7:]]
+    ]
+    grid = _grid(Interaction(first="expand", second="oscillation", test=None, p_holm=None, cells=cells))
+    assert grid.rows == grid.columns == names[:4]
+    assert grid.title.endswith("not drawn: 3 of expand, 15 of oscillation)")
+    assert _size({("a", "b"): "3.459 (12)"}, 0.2) < _size({("a", "b"): "3.459"}, 0.2) < _size({("a", "b"): "3"}, 2.0)
+
+
+def test_of_two_intervals_neither_hides_the_other(space: Space, study_of: Studies, tmp_path: Path) -> None:
+    figure = _effects(learn(observe(filled(study_of(space), space, additive)), tmp_path, refuses=None))
+    assert figure is not None
+    for axis in figure.axes:
+        bars = [line for line in axis.lines if len(line.get_xdata()) == 2 and line.get_linestyle() == "-"][1:]
+        places = [round(float(bar.get_ydata()[0]), 6) for bar in bars]
+        assert len(set(places)) == len(places) == 2 * len(axis.get_yticks())
+
+
+def test_no_interval_of_a_figure_leaves_its_axis() -> None:
+    wide, narrow = student(0.5, 9.0, 1, scale=1.0), student(0.6, 0.01, 9, scale=1.0)
+    low, high = _room([0.5, 0.6], [wide, narrow, None])
+    assert (low, high) == pytest.approx((0.4, 0.7)), "a wide one squeezes no value"
+    low, high = _room([0.5, 0.6], [narrow])
+    assert narrow is not None
+    assert low < 0.5 < narrow.high <= high
