@@ -34,5 +34,10 @@ def show_report(study: Study, folder: Path, *, into: Path | None) -> None:
         print_line(report.effects.caption, style="dim")
         print_line()
     pages = [name for name in report.files if name.endswith(".md")]
-    others = [name for name in report.files if not name.endswith((".md", ".tex", ".pdf"))]
-    print_columns([("report", Text(str(report.folder / pages[0]))), ("beside", Text(" ".join(others)))])
+    kinds: dict[str, list[str]] = {}
+    for name in report.files:
+        stem, _, kind = name.rpartition(".")
+        if kind != "md":
+            kinds.setdefault(stem, []).append(kind)
+    beside = [f"{stem}.{{{','.join(each)}}}" if len(each) > 1 else f"{stem}.{each[0]}" for stem, each in kinds.items()]
+    print_columns([("report", Text(str(report.folder / pages[0]))), ("beside", Text(" ".join(beside)))])
