@@ -218,7 +218,8 @@ def rerun(observed: Observed, folder: Path, winner: Observation) -> list[str]:
     """The commands that train the winner with seeds that it was not picked by."""
     first = 1 + max(winner.seeds, default=observed.record.base.training.seed)
     seeds = ",".join(map(str, range(first, first + RERUN)))
+    plugins = [part for plugin in observed.record.plugins for part in ("--plugins", plugin)]
     return [
-        f"eos search export {shlex.quote(str(folder))} {winner.number} --name winner",
-        f"eos --plugins plugin train experiment=winner 'seeds=[{seeds}]'",
+        shlex.join(["eos", *plugins, "search", "export", str(folder), str(winner.number), "--name", "winner"]),
+        shlex.join(["eos", *plugins, "--plugins", "plugin", "train", "experiment=winner", f"seeds=[{seeds}]"]),
     ]
