@@ -2,7 +2,6 @@
 
 import shutil
 import statistics
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,15 +15,13 @@ from eos.training.bookkeeping import Watch
 from eos.training.files import is_disk_full
 from eos.training.fit import torch_device
 from eos.training.folder import RunFolder
+from eos.training.latency import latency
 from eos.training.result import Result
 from eos.training.run import resume, train
 from eos.training.stopping import RunAbandoned
 from search.recipe import SearchRecipe
 from search.space import Recipe
 from search.study import Quality
-
-#: Forward passes whose median is the latency, after so many that are not counted.
-TIMED, WARM = 20, 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,30 +146,16 @@ def _judged(
     }
     values = []
     for name in search.objectives:
-        value = latency(recipe, task) if name == "latency" else known[name]
+        value = _latency(recipe, task) if name == "latency" else known[name]
         if value is None:
             return Outcome(status="failed", runs=runs, reason=f"{name} is not defined for this task's models")
         values.append(float(value))
     return Outcome(status="complete", values=values, runs=runs)
 
 
-@torch.no_grad()
-def latency(recipe: Recipe, task: AbstractTask) -> float:
-    """Milliseconds of a forward pass of one row of the validation part, with fresh weights: the median of twenty."""
-    device = torch_device(recipe.training.device)
-    batch = next(iter(task.evaluation_batches("validation", 1))).to(device)
-    model = task.model(recipe.model).to(device).eval()
-    seconds = []
-    for turn in range(WARM + TIMED):
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        began = time.perf_counter()
-        model(batch.inputs, **batch.arguments())
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        if turn >= WARM:
-            seconds.append(time.perf_counter() - began)
-    return 1000 * statistics.median(seconds)
+def _latency(recipe: Recipe, task: AbstractTask) -> float:
+    """Of the model with fresh weights: its own are gone, or were never kept."""
+    return latency(task.model(recipe.model).to(torch_device(recipe.training.device)), task)
 
 
 def forget_weights(folder: Path) -> None:

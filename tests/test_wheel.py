@@ -146,7 +146,7 @@ def test_the_wheel_holds_all_of_the_packages_and_nothing_else(wheel: Path) -> No
     wanted = {
         path.relative_to(ROOT).as_posix()
         for package in PACKAGES
-        for pattern in ("*.py", "*.yaml", "py.typed")
+        for pattern in ("*.py", "*.yaml", "*.js", "*.css", "*.j2", "py.typed")
         for path in (ROOT / package).rglob(pattern)
     }
     assert held == wanted
@@ -157,6 +157,8 @@ def test_the_installed_command_trains_outside_the_checkout(installed: Path, tmp_
     places = run(installed.with_name("python"), "-c", code, cwd=tmp_path)
     assert str(ROOT) not in places
     assert train(installed, tmp_path)["status"] == "finished"
+    assert "1 run: 1 ok" in run(installed, "report", ".", cwd=tmp_path)
+    assert "</html>" in (tmp_path / "report.html").read_text(encoding="utf-8")
 
 
 def test_stages_and_recipes_of_another_package_are_found(installed: Path, tmp_path: Path) -> None:

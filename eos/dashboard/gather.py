@@ -211,7 +211,7 @@ def _run(index: int, cell: int, run: Run, trial: tuple[str, int] | None) -> Plai
         "tokens": tokens,
         "tokens_per_step": tokens / step if tokens and step else None,
         "tokens_per_s": _typical(run.log.curves.get("train/tokens_per_second")),
-        "latency_ms": None,
+        "latency_ms": None if run.learned is None else run.learned.latency_ms,
         "device": run.result.get("device") or run.start.get("device"),
         "peak_bytes": run.result.get("peak_memory_bytes"),
         "written": run.written,

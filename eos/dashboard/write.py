@@ -45,7 +45,7 @@ def write_page(found: Gathered, path: Path, *, data: bool = True) -> Written:
         folder.mkdir()
         _write_data(found, folder)
     states = Counter(run["status"] for run in found.data["runs"])
-    counts = f"{len(found.runs)} runs" + (": " if states else "")
+    counts = f"{len(found.runs)} run{'s' * (len(found.runs) != 1)}" + (": " if states else "")
     counts += ", ".join(f"{count} {state}" for state, count in states.most_common())
     if found.data["unreadable"]:
         counts += f"; {len(found.data['unreadable'])} could not be read"

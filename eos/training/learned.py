@@ -20,6 +20,7 @@ from eos.tasks.task import AbstractTask, Batch
 from eos.training.config import Precision
 from eos.training.evaluation import compute
 from eos.training.files import read_json, write_json
+from eos.training.latency import latency
 
 #: Held-out tokens over which decays are averaged, as far as one row is not longer.
 TOKENS = 2048
@@ -75,11 +76,13 @@ class Learned:
         mixers: by name.
         memory: of all EOS layers.
         samples: texts that the model wrote, their prompt first.
+        latency_ms: of a forward pass of one held-out row; None of runs before it was measured.
     """
 
     mixers: dict[str, Row]
     memory: list[Kept]
     samples: list[str]
+    latency_ms: float | None = None
 
     def write(self, path: Path) -> None:
         """Replace ``path`` by this."""
@@ -98,6 +101,7 @@ def read_learned(path: Path) -> Learned:
         mixers={name: Row(**row) for name, row in data["mixers"].items()},
         memory=[Kept(**kept) for kept in data["memory"]],
         samples=list(data["samples"]),
+        latency_ms=data.get("latency_ms"),
     )
 
 
@@ -128,6 +132,7 @@ def learned(
             mixers={name: _row(part) for name, part in cost.mixers.items()},
             memory=list(_memories(model, recipe, batch, precision)),
             samples=_samples(model, task, batch, tokens=tokens, seed=seed),
+            latency_ms=latency(model, task),
         )
     finally:
         model.train(training)

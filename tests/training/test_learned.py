@@ -104,6 +104,8 @@ def test_a_run_on_text_keeps_its_decays_and_a_text(describe: Describe, tmp_path:
     assert all(math.exp(value) < 1 for kept in found.memory for row in kept.log_decay for value in row)
     assert found.mixers["main"].equations[0].startswith("m_t = o_t ∘ m_{t-1} + ")
     assert "chunked" in found.mixers["main"].plan
+    assert found.latency_ms is not None
+    assert 0 < found.latency_ms < 1000
     (text,) = found.samples
     assert len(text) >= module.PROMPT
 
