@@ -29,7 +29,7 @@ def command(runs: tuple[Path, ...], studies: tuple[str, ...], host: str, port: i
     # Only now, so that help is shown without waiting.
     from eos.cli.output import print_line, progress
     from eos.dashboard.gather import Reader
-    from eos.dashboard.serve import Board, beside, make_server, serve
+    from eos.dashboard.serve import Board, beside, is_local, make_server, serve
 
     asked = [*map(str, runs), *(part for url in studies for part in ("--study", url))]
     reader = Reader(runs, storages=studies, command=shlex.join(["eos", "dashboard", *asked]))
@@ -38,7 +38,7 @@ def command(runs: tuple[Path, ...], studies: tuple[str, ...], host: str, port: i
         reader.gather(each=each)
     board = Board(reader, links=beside)
     server = make_server(board, host=host, port=port)
-    if host not in ("127.0.0.1", "localhost", "::1"):
+    if not is_local(host):
         print_line(f"Whoever reaches {host} can read these runs: nobody is asked for a password.", style="bold")
     try:
         serve(board, server, ready=lambda url: print_line(f"{url}  (Ctrl-C ends it)"))

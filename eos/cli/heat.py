@@ -1,13 +1,12 @@
 """A map of metrics that stand for two numbers each, such as a length and a depth: colours on a terminal."""
 
-import re
 from collections.abc import Mapping
 
 from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
-_PLACE = re.compile(r"(?P<metric>[a-z_]*?accuracy)_(?P<row>\d+)(?P<between>x|_depth_)(?P<column>\d+)")
+from eos.tasks.grading import PLACE
 
 
 def heat(metrics: Mapping[str, float]) -> Table | None:
@@ -18,7 +17,7 @@ def heat(metrics: Mapping[str, float]) -> Table | None:
     cells: dict[tuple[int, int], float] = {}
     word = ""
     for name, value in metrics.items():
-        if (place := _PLACE.fullmatch(name)) is not None:
+        if (place := PLACE.fullmatch(name)) is not None:
             cells[int(place["row"]), int(place["column"])] = value
             word = "pairs" if place["between"] == "x" else "depth"
     if not cells:

@@ -38,7 +38,7 @@ def command(runs: tuple[Path, ...], studies: tuple[str, ...], output: Path, no_d
     with progress("reading runs") as each:
         found = reader.gather(each=each)
     written = write_page(found, output, data=not no_data)
-    print_line(f"{written.counts}")
+    print_line(written.counts)
     print_line(f"page  {output}  ({output.stat().st_size / 1e6:.1f} MB)")
     if written.data is not None:
         print_line(f"data  {written.data}")

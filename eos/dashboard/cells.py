@@ -8,14 +8,15 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
 
+from eos import registry
 from eos.compose.reader import value_text
 from eos.dashboard.run import Run
 
 Value = str | int | float | bool | None
 Flat = dict[str, Value]
 
-#: The slots of a mixer that the page compares the choices of.
-STAGES = ("expand", "oscillation", "shrink", "couple")
+#: The slots of an EOS mixer, whose choices the page compares; a response is a long convolution's.
+STAGES = tuple(kind for kind in registry.KINDS if kind != "response")
 #: Differences that a cell's name tells.
 PARTS = 4
 _STAGE = re.compile(rf"\.({'|'.join(STAGES)})(?:\[|\.|$)")
@@ -79,8 +80,10 @@ def cell_of(run: Run, trial: tuple[str, int] | None) -> Cell:
     named = run.recipe.get("names")
     names: Mapping[str, Any] = named if isinstance(named, dict) else {}
     versions = run.start.get("versions")
+    # Without a digest the places are all that tells other data.
+    apart = (*SEEDS, *MANNER, *(_PLACES if run.digest else ()))
     return Cell(
-        recipe={key: value for key, value in recipe.items() if key not in (*SEEDS, *MANNER, *_PLACES)},
+        recipe={key: value for key, value in recipe.items() if key not in apart},
         stages=_stages(run.recipe["model"]),
         model=str(names.get("model", "model")),
         task=str(names.get("task", run.recipe["task"].get("name", "task"))),

@@ -1,10 +1,11 @@
 """Folders of runs and studies as the data of the page: see docs/dashboard.md for what stands in it."""
 
 import datetime as dt
+import operator
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib.metadata import entry_points, version
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +17,12 @@ from eos.dashboard.memory import memory_pictures
 from eos.dashboard.pack import Packer
 from eos.dashboard.recall import recall_maps
 from eos.dashboard.run import Run, UnreadableRun, metrics, read_run, state_of
+from eos.dashboard.studies import Reading, Studies
 from eos.dashboard.tasks import describe_tasks
 from eos.dashboard.thin import band, thin
-from eos.errors import EOSError
 
 #: Of the page's data; a page refuses another.
 SCHEMA = 1
-#: Where a package says how its studies are read: a function from a folder or a storage's URL to a study, plain.
-STUDIES = "eos.studies"
 
 Plain = dict[str, Any]
 
@@ -57,6 +56,9 @@ class Reader:
         self._storages = storages
         self._command = command
         self._read: dict[Path, tuple[object, Run]] = {}
+        self._studies = Studies()
+        #: What the last page was made of, and that page: while nothing changes nothing is made anew.
+        self._last: tuple[list[object], list[object], Gathered] | None = None
 
     def gather(
         self,
@@ -74,10 +76,8 @@ class Reader:
             DataError: a root is no folder.
         """
         found = find(self._roots)
-        studies, problems = _studies([*map(str, found.studies), *self._storages])
-        trials = {
-            run: (study["name"], number) for study, folder in studies for number, run in _trial_runs(study, folder)
-        }
+        readings = self._studies.read([*map(str, found.studies), *self._storages])
+        problems = [{"path": each.place, "error": each.error} for each in readings if each.study is None]
         runs: list[Run] = []
         for done, path in enumerate(found.runs):
             each(done, len(found.runs))
@@ -86,8 +86,18 @@ class Reader:
             except UnreadableRun as error:
                 problems.append({"path": str(path), "error": str(error)})
         each(len(found.runs), len(found.runs))
-        runs.sort(key=lambda run: (str(run.path.parent), _seed(run) or 0, run.path.name))
+        parts, beside = [*runs, *readings], [problems, list(links)]
+        if self._last is None or not _same(self._last[0], parts) or self._last[1] != beside:
+            self._last = (parts, beside, self._gathered(runs, readings, problems, links))
+        return self._last[2]
+
+    def _gathered(
+        self, runs: list[Run], readings: Sequence[Reading], problems: list[Plain], links: Sequence[Mapping[str, str]]
+    ) -> Gathered:
+        runs = sorted(runs, key=lambda run: (str(run.path.parent), _seed(run) or 0, run.path.name))
+        trials = {path: (each.study["name"], number) for each in readings if each.study for path, number in each.runs}
         cells, members = _cells(runs, trials)
+        places = {run.path.resolve(): index for index, run in enumerate(runs)}
         packer = Packer()
         data = {
             "schema": SCHEMA,
@@ -101,7 +111,7 @@ class Reader:
             "curves": list(_curves(members, runs, packer)),
             "recall": list(_maps(cells, members, runs)),
             "memory": [picture for held in members for picture in memory_pictures(held[0], runs[held[0]].learned)],
-            "studies": [_with_runs(study, runs) for study, _ in studies],
+            "studies": [shown for each in readings if (shown := each.shown(places)) is not None],
         }
         return Gathered(data=data, curves=packer.packed(), runs=runs)
 
@@ -113,6 +123,10 @@ class Reader:
         run = read_run(path)
         self._read[path] = (state, run)
         return run
+
+
+def _same(before: Sequence[object], now: Sequence[object]) -> bool:
+    return len(before) == len(now) and all(map(operator.is_, before, now))
 
 
 def _maps(cells: Sequence[Cell], members: Sequence[list[int]], runs: Sequence[Run]) -> Iterator[Plain]:
@@ -278,38 +292,6 @@ def _curves(members: Sequence[list[int]], runs: Sequence[Run], packer: Packer) -
                     "n": mean.runs,
                     "offset": packer.band(mean),
                 }
-
-
-def _studies(places: Sequence[str]) -> tuple[list[tuple[Plain, Path]], list[Plain]]:
-    """Each study with its folder, read by whoever knows how; and those that cannot be read."""
-    readers = [point.load() for point in entry_points(group=STUDIES)]
-    studies, problems = [], []
-    for place in places:
-        if not readers:
-            problems.append({"path": place, "error": "no package is installed that reads studies"})
-        for read in readers:
-            try:
-                study = read(place)
-            except EOSError as error:
-                problems.append({"path": place, "error": str(error)})
-            else:
-                studies.append((study, Path(study["folder"])))
-    return studies, problems
-
-
-def _trial_runs(study: Plain, folder: Path) -> Iterator[tuple[int, Path]]:
-    for trial in study["trials"]:
-        for run in trial.pop("folders", ()):
-            trial.setdefault("paths", []).append(str((folder / run).resolve()))
-            yield trial["number"], (folder / run).resolve()
-
-
-def _with_runs(study: Plain, runs: Sequence[Run]) -> Plain:
-    """The study, its trials with the page's numbers of their first runs."""
-    places = {str(run.path.resolve()): index for index, run in enumerate(runs)}
-    for trial in study["trials"]:
-        trial["run"] = next((places[path] for path in trial.pop("paths", ()) if path in places), None)
-    return study
 
 
 def _seed(run: Run) -> int | None:

@@ -53,7 +53,7 @@ STYLES = ("page.css", "parts.css")
 def render(data: Mapping[str, Any], curves: bytes, *, live: bool = False) -> str:
     """The page as text.
 
-    Args:
+    Arguments:
         data: The records, as JSON values with finite numbers only.
         curves: The curves, gzip-compressed.
         live: Whether the page is served: then it holds no data, but asks /data.json and /curves.bin for them.

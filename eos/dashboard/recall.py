@@ -1,13 +1,12 @@
 """Maps of recall: metrics that stand for two numbers each, a length and a number of pairs or a depth."""
 
-import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
-#: As tasks name them: accuracy_256x64 and accuracy_1024_depth_50, in any part.
-_PLACE = re.compile(r"(?P<part>\w+)/(?P<metric>[a-z_]*?accuracy)_(?P<row>\d+)(?P<between>x|_depth_)(?P<column>\d+)")
+from eos.tasks.grading import PLACE
+
 _KINDS = {"x": ("pairs", "key-value pairs"), "_depth_": ("depth", "depth (%)")}
 
 
@@ -21,9 +20,10 @@ def recall_maps(cell: int, runs: Sequence[Mapping[str, float | None]], key_size:
     found: dict[tuple[str, str], dict[tuple[int, int], list[float]]] = defaultdict(lambda: defaultdict(list))
     for metrics in runs:
         for name, value in metrics.items():
-            place = _PLACE.fullmatch(name)
+            part, _, metric = name.partition("/")
+            place = PLACE.fullmatch(metric)
             if place is not None and value is not None:
-                found[place["part"], place["between"]][int(place["row"]), int(place["column"])].append(value)
+                found[part, place["between"]][int(place["row"]), int(place["column"])].append(value)
     maps = []
     for (part, between), held in sorted(found.items()):
         rows, columns = (sorted({place[axis] for place in held}) for axis in (0, 1))

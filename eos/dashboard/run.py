@@ -21,6 +21,13 @@ Status = Literal["ok", "running", "stopped", "failed", "diverged", "pruned"]
 STALE = 600.0
 #: What a result says of itself, as the page says it.
 _STATUS: dict[str, Status] = {"finished": "ok", "stopped": "stopped", "abandoned": "pruned", "failed": "failed"}
+#: Of what is shown of a result, its kinds.
+_KINDS: dict[str, type | tuple[type, ...]] = {
+    **dict.fromkeys(("steps", "best_step", "parameters", "state_bytes", "peak_memory_bytes", "tokens"), int),
+    **dict.fromkeys(("training_flops_per_token", "decoding_flops_per_token", "wall_seconds"), (int, float)),
+    **dict.fromkeys(("metrics", "standard"), dict),
+    **dict.fromkeys(("status", "device", "error"), str),
+}
 #: What the error of a run that lost its numbers says.
 _DIVERGED = "not finite"
 
@@ -74,7 +81,7 @@ def read_run(path: Path, *, now: float | None = None) -> Run:
                 raise UnreadableRun(f"{folder.recipe.name} has no {part}")
     except EOSError as error:
         raise UnreadableRun(str(error)) from error
-    result = _mapping(folder.result, warnings)
+    result = _sound(_mapping(folder.result, warnings), folder.result.name, warnings)
     starts = _mapping(folder.record, warnings).get("starts")
     start = starts[-1] if isinstance(starts, list) and starts and isinstance(starts[-1], dict) else {}
     try:
@@ -166,11 +173,21 @@ def _mapping(path: Path, warnings: list[str]) -> dict[str, Any]:
     return data
 
 
+def _sound(result: dict[str, Any], name: str, warnings: list[str]) -> dict[str, Any]:
+    """The result without what is of another kind than a run writes."""
+    for key, kinds in _KINDS.items():
+        value = result.get(key)
+        if value is not None and (not isinstance(value, kinds) or isinstance(value, bool)):
+            warnings.append(f"{key} of {name} is not what a run writes")
+            del result[key]
+    return result
+
+
 def _learned(path: Path, warnings: list[str]) -> Learned | None:
     if not path.exists():
         return None
     try:
         return read_learned(path)
-    except (RunError, OSError, TypeError, KeyError, AttributeError) as error:
-        warnings.append(f"{path.name} cannot be read: {error}")
+    except (RunError, OSError, ValueError) as error:
+        warnings.append(f"{path.name} cannot be read: {str(error).splitlines()[0]}")
         return None

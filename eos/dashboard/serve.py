@@ -1,11 +1,13 @@
 """Serves the page on this machine, and what it asks for while runs go on: four routes, none of them a path on disk."""
 
 import hashlib
+import ipaddress
 import json
+import socket
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -18,7 +20,7 @@ from eos.errors import DataError, EOSError
 #: Seconds between two looks at the folders.
 EVERY = 5.0
 #: Names by which a browser on this machine asks; another name would be another site's, turned to this address.
-LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
+LOOPBACK = ("127.0.0.1", "localhost")
 #: Pages that stand beside this one where they run: their usual port, and a path that only they answer.
 BESIDE = (("TensorBoard", 6006, "/data/environment"), ("optuna-dashboard", 8080, "/api/meta"))
 
@@ -90,6 +92,8 @@ class Handler(BaseHTTPRequestHandler):
 
     board: ClassVar[Board]
     hosts: ClassVar[frozenset[str]]
+    anywhere: ClassVar[bool]
+    port: ClassVar[int]
     page: ClassVar[bytes]
     policy: ClassVar[str]
     server_version = "eos"
@@ -108,7 +112,7 @@ class Handler(BaseHTTPRequestHandler):
         """Nothing: a page that polls would fill the terminal."""
 
     def _answer(self, *, body: bool) -> None:
-        if self.headers.get("Host", "") not in self.hosts:
+        if not self._is_asked(self.headers.get("Host", "")):
             self._send(HTTPStatus.FORBIDDEN, b"another host was asked for\n", "text/plain", body=body)
             return
         shown = self.board.shown
@@ -123,6 +127,11 @@ class Handler(BaseHTTPRequestHandler):
                 self._tagged(shown.curves, "application/octet-stream", shown.tag, body=body)
             case _:
                 self._send(HTTPStatus.NOT_FOUND, b"no such page\n", "text/plain", body=body)
+
+    def _is_asked(self, host: str) -> bool:
+        """Whether a browser asks for this server by a name that is its own; an address no other site can take."""
+        name, _, port = host.rpartition(":")
+        return port == str(self.port) and (name in self.hosts or (self.anywhere and _is_address(name)))
 
     def _tagged(self, content: bytes, kind: str, tag: str, *, body: bool) -> None:
         if self.headers.get("If-None-Match") == tag:
@@ -145,13 +154,25 @@ class Handler(BaseHTTPRequestHandler):
             self.wfile.write(content)
 
 
-def make_server(board: Board, *, host: str, port: int, names: Sequence[str] = ()) -> ThreadingHTTPServer:
+def is_local(host: str) -> bool:
+    """Whether this machine alone can reach an address."""
+    return host in LOOPBACK
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
+def make_server(board: Board, *, host: str, port: int) -> ThreadingHTTPServer:
     """A server of the page.
 
     Arguments:
-        host: the address to listen at.
+        host: the address to listen at; 0.0.0.0 for all of this machine's, by which and by whose name others may ask.
         port: 0 takes a free one.
-        names: by which browsers may ask, beside those of this machine and ``host``.
 
     Raises:
         DataError: the port is taken, or the address is not this machine's.
@@ -165,9 +186,10 @@ def make_server(board: Board, *, host: str, port: int, names: Sequence[str] = ()
     except OSError as error:
         raise DataError(f"cannot listen at {host}:{port} ({error.strerror}): choose another with --port") from error
     server.daemon_threads = True
-    given = server.server_address[1]
+    Bound.port = server.server_address[1]
     Bound.board = board
-    Bound.hosts = frozenset(f"{name}:{given}" for name in (*LOOPBACK, host, *names))
+    Bound.anywhere = not is_local(host)
+    Bound.hosts = frozenset((*LOOPBACK, host, *((socket.gethostname(), socket.getfqdn()) if Bound.anywhere else ())))
     Bound.policy = policy_header()
     Bound.page = render({}, b"", live=True).encode()
     return server

@@ -6,11 +6,10 @@ from typing import Any
 
 from eos.dashboard.cells import Cell, differing
 from eos.dashboard.run import Run, metrics
+from eos.tasks.task import more_is_better
 
-#: Words of the metrics of which less is better; of all others more is.
-_LESS = ("nats", "bits", "perplexity", "loss", "error")
-#: Those in 0 … 1.
-_FRACTIONS = ("accuracy",)
+#: What the names of metrics in 0 … 1 hold.
+_FRACTION = "accuracy"
 
 
 def describe_tasks(
@@ -43,7 +42,7 @@ def _task(cell: Cell, runs: Sequence[Run]) -> dict[str, Any]:
     standard: dict[str, Any] = next(
         (run.result["standard"] for run in runs if isinstance(run.result.get("standard"), dict)), {}
     )
-    told = {name: {"higher": _higher(name, standard), "fraction": _is(name, _FRACTIONS)} for name in names}
+    told = {name: {"higher": _higher(name, standard), "fraction": _FRACTION in name} for name in names}
     main = str(standard.get("metric", ""))
     metric = next((name for name in (f"test/{main}", f"validation/{main}", *names) if name in names), None)
     return {
@@ -59,10 +58,5 @@ def _task(cell: Cell, runs: Sequence[Run]) -> dict[str, Any]:
 
 
 def _higher(name: str, standard: dict[str, Any]) -> bool:
-    if name.partition("/")[2] == standard.get("metric"):
-        return bool(standard.get("higher", True))
-    return not _is(name, _LESS)
-
-
-def _is(name: str, words: Sequence[str]) -> bool:
-    return any(word in name.partition("/")[2] for word in words)
+    metric = name.partition("/")[2]
+    return bool(standard.get("higher", True)) if metric == standard.get("metric") else more_is_better(metric)

@@ -41,8 +41,10 @@ def write_page(found: Gathered, path: Path, *, data: bool = True) -> Written:
         temporary.write_text(render(found.data, found.curves), encoding="utf-8")
     folder = path.with_name(f"{path.stem}-data") if data else None
     if folder is not None:
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir()
+        folder.mkdir(exist_ok=True)
+        # Those of an earlier page; whatever else stands there is not ours.
+        for old in folder.glob("run-*.csv"):
+            old.unlink()
         _write_data(found, folder)
     states = Counter(run["status"] for run in found.data["runs"])
     counts = f"{len(found.runs)} run{'s' * (len(found.runs) != 1)}" + (": " if states else "")

@@ -1,10 +1,15 @@
 """How answers are graded: the share of a row's answers that are right, on average over rows."""
 
 import math
+import re
 
 from torch import Tensor
 
 from eos.tasks.task import IGNORED, AbstractTask, Batch, Counts
+
+#: How metrics are named that stand for two numbers, a length and a number of pairs or a depth: accuracy_256x64 and
+#: accuracy_1024_depth_50.
+PLACE = re.compile(r"(?P<metric>[a-z_]*?accuracy)_(?P<row>\d+)(?P<between>x|_depth_)(?P<column>\d+)")
 
 
 def answers(batch: Batch) -> Counts:

@@ -99,6 +99,11 @@ class Counts:
         return Counts(groups=groups, **{name: getattr(self, name) + getattr(other, name) for name in numbers})
 
 
+def more_is_better(metric: str) -> bool:
+    """Of a metric that tasks tell, by its name: of nats, bits and perplexities less is."""
+    return not metric.startswith(("nats", "bits", "perplexity"))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Standard:
     """What a model's metric is held against.

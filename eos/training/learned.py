@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import TypeAdapter
 from torch import Tensor, nn
 from torch.nn.functional import logsigmoid
 
@@ -94,15 +95,9 @@ def read_learned(path: Path) -> Learned:
 
     Raises:
         RunError: it is not JSON.
-        TypeError, KeyError: it is something else.
+        ValueError: it is something else.
     """
-    data: Any = read_json(path)
-    return Learned(
-        mixers={name: Row(**row) for name, row in data["mixers"].items()},
-        memory=[Kept(**kept) for kept in data["memory"]],
-        samples=list(data["samples"]),
-        latency_ms=data.get("latency_ms"),
-    )
+    return TypeAdapter(Learned).validate_python(read_json(path))
 
 
 @torch.no_grad()

@@ -107,7 +107,7 @@ def _begun(
 
 
 def _quality(metric: str | None, task: AbstractTask) -> Quality:
-    from eos.tasks.task import Counts
+    from eos.tasks.task import Counts, more_is_better
 
     standard = task.standard
     if metric is None or metric == standard.metric:
@@ -116,7 +116,7 @@ def _quality(metric: str | None, task: AbstractTask) -> Quality:
     known = [*task.metrics(0.0, task.count(batch) + Counts()), standard.metric]
     if metric not in known:
         raise RecipeError(unknown("metric of the task", metric, known))
-    return Quality(metric=metric, higher=not metric.startswith(("nats", "bits", "perplexity")))
+    return Quality(metric=metric, higher=more_is_better(metric))
 
 
 def _fill(study: Study, space: Space, request: Request, url: str) -> None:

@@ -115,6 +115,7 @@ def test_numbers_that_are_none_are_told_from_zero(tmp_path: Path) -> None:
         ("run.json", b"\xff\xfe", "run.json cannot be read"),
         ("metrics.csv", "step,seconds,metric,value\n1,2\n", "1 lines of metrics.csv are damaged"),
         ("learned.json", "{}", "learned.json cannot be read"),
+        ("learned.json", '{"mixers": {}, "memory": [{"layer": "x"}], "samples": [1]}', "learned.json cannot be read"),
         ("task.json", "null", "task.json is not what a run writes"),
     ],
 )
@@ -129,6 +130,31 @@ def test_a_damaged_file_spoils_a_run_alone_and_is_named(
     assert any(seen in warning for warning in runs["hurt"]["warnings"])
     assert runs["whole"]["warnings"] == []
     assert runs["whole"]["metrics"] == {"test/accuracy": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("steps", "many"), ("tokens", [1]), ("wall_seconds", "long"), ("standard", 3), ("metrics", []), ("device", {}),
+     ("parameters", True)],
+)  # fmt: skip
+def test_a_value_of_another_kind_spoils_itself_alone(tmp_path: Path, key: str, value: Any) -> None:
+    write_run(tmp_path / "hurt")
+    result = json.loads((tmp_path / "hurt" / "result.json").read_text())
+    (tmp_path / "hurt" / "result.json").write_text(json.dumps({**result, key: value}))
+    (run,) = told(tmp_path)["runs"]
+    assert run["warnings"] == [f"{key} of result.json is not what a run writes"]
+    assert run["status"] == "ok"
+
+
+def test_without_a_digest_other_places_are_other_data(tmp_path: Path) -> None:
+    for name, digest in (("a", ""), ("b", ""), ("c", "same"), ("d", "same")):
+        write_run(tmp_path / name, digest=digest)
+        recipe = tmp_path / name / "recipe.yaml"
+        recipe.write_text(recipe.read_text().replace("task:\n", f"task:\n  source: /data/{name}\n"))
+    data = told(tmp_path)
+    cells = {Path(run["path"]).name: run["cell"] for run in data["runs"]}
+    assert cells["a"] != cells["b"]
+    assert cells["c"] == cells["d"]
 
 
 @pytest.mark.parametrize("content", ["", "model: {}", "model: !!python/object:os.system {}", "{", "a: 1\na: 2"])
@@ -190,7 +216,8 @@ def test_what_was_read_is_read_again_only_where_it_changed(tmp_path: Path, monke
     whole = gather.read_run
     monkeypatch.setattr(gather, "read_run", lambda path: read.append(path.name) or whole(path))
     reader = Reader([tmp_path], command="eos dashboard")
-    reader.gather()
+    first = reader.gather()
+    assert reader.gather() is first
     with (tmp_path / "b" / "metrics.csv").open("a") as file:
         file.write("50,5.0,train/nats_per_answer,1.0\n")
     data = reader.gather().data

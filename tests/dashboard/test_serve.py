@@ -85,6 +85,21 @@ def test_another_sites_name_is_refused(server: ThreadingHTTPServer, host: str) -
     assert (answer.status, body) == (403, b"another host was asked for\n")
 
 
+@pytest.mark.parametrize(
+    ("host", "status"), [("192.0.2.7", 200), (socket.gethostname(), 200), ("localhost", 200), ("evil.example", 403)]
+)
+def test_on_all_addresses_it_answers_to_addresses_and_its_own_name(board: Board, host: str, status: int) -> None:
+    made = make_server(board, host="0.0.0.0", port=0)
+    thread = threading.Thread(target=made.serve_forever, daemon=True)
+    thread.start()
+    try:
+        assert ask(made, "/health", host=f"{host}:{made.server_address[1]}")[0].status == status
+    finally:
+        made.shutdown()
+        made.server_close()
+        thread.join()
+
+
 def test_a_page_that_has_all_is_told_so_until_a_run_goes_on(
     board: Board, server: ThreadingHTTPServer, tmp_path: Path
 ) -> None:
