@@ -73,8 +73,8 @@ demo: $(READY)
 	$(BIN)/eos train experiment=demo run="$$demo/long" $${TEXT:+"task.source=$$TEXT"} && \
 	echo && echo "A sample, written after a line break:" && \
 	$(BIN)/eos generate "$$demo/long" $$'\n' && \
-	echo && echo "Now three oscillations side by side, half a minute each:" && \
-	$(BIN)/eos sweep experiment=demo oscillation=none,head_decay,head_rate minutes=0.5 run="$$demo/compared" \
+	echo && echo "Now three oscillations side by side, 300 steps each:" && \
+	$(BIN)/eos sweep experiment=demo oscillation=none,head_decay,head_rate minutes=null steps=300 run="$$demo/compared" \
 		$${TEXT:+"task.source=$$TEXT"} && \
 	$(BIN)/eos report "$$demo" -o "$$demo/report.html" && \
 	echo && echo "Open $$demo/report.html in a browser: what came of it, and what each memory keeps." && \

@@ -1,6 +1,6 @@
 """What a slot of a mixer may hold, and what of a stage may vary: read off the registry and the stages' options."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin
@@ -151,3 +151,23 @@ def _range(field: OptionField, *, whole: bool) -> FloatDistribution | IntDistrib
         begin = max(field.default / BELOW_DEFAULT, field.above * 1.001)
         return FloatDistribution(begin, field.high, log=True)
     return FloatDistribution(min(field.default, field.above + (field.high - field.above) / 1000), field.high)
+
+
+def stages_in(said: Any) -> list[dict[str, Any]]:
+    """The stages of a slot, as mappings that may be changed in place."""
+    if said is None:
+        return []
+    return said if isinstance(said, list) else [said]
+
+
+def same_as(choices: Sequence[Alternative], stages: Sequence[Mapping[str, Any]]) -> Alternative | None:
+    """The alternative that these stages are, by name and by what it fixes; the one that fixes most."""
+
+    def fits(each: Alternative) -> bool:
+        return len(each.stages) == len(stages) and all(
+            name == stage["name"] and all(stage.get(key) == value for key, value in fixed.items())
+            for (name, fixed), stage in zip(each.stages, stages, strict=True)
+        )
+
+    found = [each for each in choices if fits(each)]
+    return max(found, key=lambda each: sum(len(fixed) for _, fixed in each.stages), default=None)

@@ -22,19 +22,19 @@ from optuna.distributions import (
 
 from eos.compose import refuse
 from eos.compose.model import flat, load_model_recipe
+from eos.compose.reader import value_text
 from eos.compose.run import PARTS, RunRecipe, check_run
-from eos.config import EOSMixer
+from eos.config import EOSMixer, ModelRecipe
 from eos.errors import EOSError, RecipeError
 from eos.tasks.task import AbstractTask
 from eos.training.config import TrainingOptions
-from search.alternatives import KINDS, Alternative, Dimension, alternatives, varied
+from search.alternatives import KINDS, Alternative, Dimension, alternatives, same_as, stages_in, varied
 from search.chooser import AbstractChooser, Chosen, every
-from search.match import UNITS, BudgetError, Match, Reach, matched, reach
+from search.match import matched
+from search.reach import check_reach
 from search.recipe import Range, SearchRecipe
 
 Recipe = RunRecipe[TrainingOptions]
-#: A budget that is further than this factor from all that a sample reaches is looked for no longer.
-BEYOND = 1.25
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,76 +96,20 @@ class Space:
         }
         if not self.dimensions:
             raise RecipeError("the space is empty: nothing varies; name stages, options or keys in vary")
-        self._check_reach()
+        if search.match is not None and self._kinds:
+            free = Space(replace(search, match=None), base, task=task)
+            labels = {kind: [each.label for each in choices] for kind, choices in self._kinds.items()}
+            check_reach(labels, free._with_stages, search.match, task=task)
         candidate = self.candidate({})
         self.default = candidate.params
 
-    def _check_reach(self) -> None:
-        """Refuse a budget that is far from what any candidate can be brought to, without trying them all.
-
-        Raises:
-            RecipeError: what a sample of candidates reaches, or that none of them can be built.
-        """
-        match = self.search.match
-        if match is None or not self._kinds or (match.params is None and match.flops is None):
-            return
-        # The same candidates, as large as they are.
-        free = Space(replace(self.search, match=None), self.base, task=self.task)
-        default = free.candidate(free.default)
-        try:
-            matched(default.recipe.model, match, task=self.task)
-        except BudgetError:
-            found = free._sampled(match)
-        else:
-            return
-        if not found:
-            return
-        size = found[0][1].size
-        budget = getattr(match, size)
-        (least, low), (most, high) = min(found, key=lambda each: each[1].low), max(found, key=lambda each: each[1].high)
-        if low.low / BEYOND <= budget <= high.high * BEYOND:
-            return
-        raise RecipeError(
-            f"the space is empty: {budget:,.0f} {UNITS[size]} are out of reach of all {len(found)} candidates tried "
-            "(every stage in the place of the default's, and the smallest and the largest of each kind together; "
-            "options as by default). The hidden width of the channel mixer brings them from "
-            f"{low.low:,.0f} ({least}) to {high.high:,.0f} ({most}): choose a budget between the two, or other sizes "
-            "(width, layers) of the experiment"
-        )
-
-    def _sampled(self, match: Match) -> list[tuple[str, Reach]]:
-        """What some candidates can be brought to, with their stages: each stage alone changes a size by about as much.
-
-        Every stage stands in the place of the default's once, and the smallest and the largest of each kind together.
-        """
-        found: dict[str, Reach] = {}
-
-        def add(labels: Mapping[str, str]) -> Reach | None:
-            params = {f"{slot.prefix}{kind}": label for slot in self._slots for kind, label in labels.items()}
-            try:
-                candidate = self.compose(Chosen(params))
-                reached = reach(candidate.recipe.model, match, task=self.task)
-            except (BudgetError, RecipeError):
-                return None
-            if reached is not None:
-                first = self._slots[0].prefix
-                said = {kind: candidate.params.get(f"{first}{kind}") for kind in self._kinds}
-                name = " ".join(f"{kind}={label}" for kind, label in said.items() if label is not None)
-                found[name or "the only one"] = reached
-            return reached
-
-        ends: tuple[dict[str, str], dict[str, str]] = ({}, {})
-        add({})
-        for kind, choices in self._kinds.items():
-            if len(choices) == 1:
-                continue
-            tried = [(each.label, add({kind: each.label})) for each in choices]
-            if known := [(label, reached) for label, reached in tried if reached is not None]:
-                ends[0][kind] = min(known, key=lambda each: each[1].low)[0]
-                ends[1][kind] = max(known, key=lambda each: each[1].high)[0]
-        for labels in ends:
-            add(labels)
-        return list(found.items())
+    def _with_stages(self, labels: Mapping[str, str]) -> tuple[str, ModelRecipe]:
+        """The model with these stages in every mixer, others by default; and the names of those that vary."""
+        chosen = {f"{slot.prefix}{kind}": label for slot in self._slots for kind, label in labels.items()}
+        candidate = self.compose(Chosen(chosen))
+        first = {kind: candidate.params.get(f"{self._slots[0].prefix}{kind}") for kind in self._kinds}
+        told = (f"{kind}={label}" for kind, label in first.items() if label is not None)
+        return " ".join(told) or "the only one", candidate.recipe.model
 
     def _spread(self) -> None:
         """Give every layer a mixer of its own, as the layout has them."""
@@ -276,6 +220,17 @@ class Space:
             reason = why
         return reason
 
+    def never(self) -> dict[str, str]:
+        """Of the stages that were named, those that no candidate has, with the reason."""
+        found = {}
+        for kind, choices in self._kinds.items():
+            if isinstance(getattr(self.search, kind), list):
+                for each in choices:
+                    reason = self.refuses({f"{self._slots[0].prefix}{kind}": each.label})
+                    if reason is not None:
+                        found[f"{kind}={each.label}"] = reason
+        return found
+
     def known(self, name: str) -> Candidate:
         """The candidate with the stages and options of a model recipe.
 
@@ -288,8 +243,8 @@ class Space:
         values: dict[str, Any] = {}
         for slot in self._slots:
             for kind, choices in self._kinds.items():
-                stages = _stages(flat(mixers[0])[kind])
-                same = _same(choices, stages)
+                stages = stages_in(flat(mixers[0])[kind])
+                same = same_as(choices, stages)
                 if same is None:
                     names = "+".join(stage["name"] for stage in stages) or "none"
                     raise RecipeError(f"{kind}={names} is not in the space")
@@ -315,13 +270,13 @@ class Space:
         for dimension in self._vary:
 
             def accept(value: Any, key: str = dimension.name) -> bool:
-                return self._refused(model, [*overrides, f"{key}={_written(value)}"]) is None
+                return self._refused(model, [*overrides, f"{key}={value_text(value)}"]) is None
 
             default = dimension.default
             if not accept(default):
                 default = next(filter(accept, getattr(dimension.distribution, "choices", ())), default)
             params[dimension.name] = value = chooser.choose(dimension.name, dimension.distribution, default, accept)
-            overrides.append(f"{dimension.name}={_written(value)}")
+            overrides.append(f"{dimension.name}={value_text(value)}")
         if reason := self._refused(model, overrides):
             raise RecipeError(reason)
         return Candidate(params=params, shown=self._shown(params), recipe=self._recipe(model, overrides))
@@ -346,7 +301,7 @@ class Space:
         self, slot: _Slot, model: dict[str, Any], chooser: AbstractChooser, params: dict[str, Any]
     ) -> None:
         mixer = model["mixers"][slot.mixer]
-        own = {kind: _same(choices, _stages(mixer[kind])) for kind, choices in self._kinds.items()}
+        own = {kind: same_as(choices, stages_in(mixer[kind])) for kind, choices in self._kinds.items()}
         taken: list[Alternative] = []
         rest = list(self._kinds.items())
         while rest:
@@ -369,7 +324,7 @@ class Space:
             taken.append(by_label[label])
         self._put(mixer, taken)
         for kind, alternative in zip(self._kinds, taken, strict=True):
-            stages = _stages(mixer[kind])
+            stages = stages_in(mixer[kind])
             for place, option, dimension in varied(kind, alternative, which=self.search.options):
                 stage, name = stages[place], f"{slot.prefix}{dimension.name}"
 
@@ -436,28 +391,3 @@ class Space:
 def version_of(description: Mapping[str, str]) -> str:
     """Of a space: another one whenever a parameter comes, goes or has other values."""
     return hashlib.sha256(json.dumps(dict(description), sort_keys=True).encode()).hexdigest()[:12]
-
-
-def _stages(said: Any) -> list[dict[str, Any]]:
-    """The stages of a slot, as mappings that may be changed in place."""
-    if said is None:
-        return []
-    return said if isinstance(said, list) else [said]
-
-
-def _same(choices: Sequence[Alternative], stages: Sequence[Mapping[str, Any]]) -> Alternative | None:
-    """The alternative that these stages are, by name and by what it fixes; the one that fixes most."""
-
-    def fits(each: Alternative) -> bool:
-        return len(each.stages) == len(stages) and all(
-            name == stage["name"] and all(stage.get(key) == value for key, value in fixed.items())
-            for (name, fixed), stage in zip(each.stages, stages, strict=True)
-        )
-
-    found = [each for each in choices if fits(each)]
-    return max(found, key=lambda each: sum(len(fixed) for _, fixed in each.stages), default=None)
-
-
-def _written(value: Any) -> str:
-    """A value as an override says it."""
-    return value if isinstance(value, str) else json.dumps(value)

@@ -96,6 +96,8 @@ def _begun(
         if "trials" in request.own:
             study.ask_for(request.whole("trials", TRIALS))
     else:
+        for stage, reason in space.never().items():
+            click.echo(f"{stage} is never tried: {reason}", err=True)
         study = begin(url, name, record)
         try:
             _fill(study, space, request, url)

@@ -176,7 +176,7 @@ def test_a_budget_out_of_reach_is_refused_by_a_sample_that_is_named(
     monkeypatch.setattr("search.space.matched", lambda *args, **named: tried.append(1) or matched(*args, **named))
     with pytest.raises(RecipeError, match=r"the space is empty: .* are out of reach of all") as refused:
         space_of(couple="fixed", match=budget)
-    assert len(tried) == 1, "the whole space was searched"
+    assert not tried, "the whole space was searched"
     found = re.search(r"from ([\d,]+) \((.*?)\) to ([\d,]+) \((.*?)\)", str(refused.value))
     assert found is not None
     for text, stages in ((found[1], found[2]), (found[3], found[4])):
@@ -184,6 +184,18 @@ def test_a_budget_out_of_reach_is_refused_by_a_sample_that_is_named(
         alone = {kind: [label] for kind, label in said.items()}
         # The end of the range is what this candidate is brought to.
         space_of(**alone, vary={"learning_rate": [1e-3]}, match={next(iter(budget)): float(text.replace(",", ""))})
+
+
+def test_a_stage_that_was_named_and_that_no_candidate_has_is_told(space_of: Spaces) -> None:
+    space = space_of(expand=["linear", "channel"], oscillation=["delta", "none"], shrink="fixed", options="none")
+    assert space.never() == {}
+    space = space_of(
+        expand=["linear", "channel"], oscillation=["delta"], shrink="fixed", options="none", vary={"heads": [1, 2]}
+    )
+    assert list(space.never()) == ["expand=channel"]
+    assert "delta" in space.never()["expand=channel"] or "erase" in space.never()["expand=channel"]
+    # What was not named is not missed.
+    assert space_of(oscillation=["delta"], shrink="fixed", options="none").never() == {}
 
 
 def test_a_value_that_is_not_of_the_space_is_refused(space_of: Spaces) -> None:
