@@ -1,6 +1,6 @@
 """Model recipes: from a name and overrides to a checked recipe, to a model, and back to plain data."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, fields, is_dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,9 @@ from eos.errors import CompositionError, RecipeError
 
 if TYPE_CHECKING:
     from eos.models import LanguageModel
+
+#: What a recipe's data is made of.
+Leaf = str | int | float | bool | None
 
 
 def load_model_recipe(name: str, overrides: Sequence[str] = ()) -> ModelRecipe:
@@ -102,6 +105,20 @@ def flat(value: Any) -> Any:
             return {field.name: flat(getattr(value, field.name)) for field in fields(value)}
         case _:
             return value
+
+
+def leaves(data: Any, prefix: str = "") -> Iterator[tuple[str, Leaf]]:
+    """Every leaf of a recipe's data with its path: ``model.mixers.main.expand.name``, ``model.layout[0]``."""
+    if isinstance(data, dict):
+        for key, part in data.items():
+            yield from leaves(part, f"{prefix}.{key}" if prefix else str(key))
+    elif isinstance(data, list):
+        for place, part in enumerate(data):
+            yield from leaves(part, f"{prefix}[{place}]")
+        if not data:
+            yield prefix, "[]"
+    else:
+        yield prefix, data
 
 
 def source_of(recipe: Path | str, overrides: Sequence[str]) -> str:

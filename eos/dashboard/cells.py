@@ -3,17 +3,18 @@
 import json
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
 
 from eos import registry
+from eos.compose.model import Leaf, leaves
 from eos.compose.reader import value_text
 from eos.dashboard.run import Run
+from eos.training.config import MANNER
 
-Value = str | int | float | bool | None
-Flat = dict[str, Value]
+Flat = dict[str, Leaf]
 
 #: The slots of an EOS mixer, whose choices the page compares; a response is a long convolution's.
 STAGES = tuple(kind for kind in registry.KINDS if kind != "response")
@@ -21,10 +22,7 @@ STAGES = tuple(kind for kind in registry.KINDS if kind != "response")
 PARTS = 4
 _STAGE = re.compile(rf"\.({'|'.join(STAGES)})(?:\[|\.|$)")
 #: Training options that decide which run of a cell it is, or how it is done, and not what it is.
-SEEDS = ("training.seed", "training.data_seed")
-MANNER = tuple(
-    f"training.{name}" for name in ("device", "workers", "checkpoint_every", "log_every", "evaluation_rows", "sample")
-)
+_APART = tuple(f"training.{name}" for name in ("seed", "data_seed", *sorted(MANNER)))
 #: Options of the task that say where its files lie; what stands in them is told by their digest.
 _PLACES = ("task.cache", "task.source", "task.folder")
 
@@ -34,7 +32,7 @@ class Cell:
     """What runs have in common.
 
     Arguments:
-        recipe: flat, without what MANNER and SEEDS name.
+        recipe: its leaves, without seeds and how it is done.
         stages: the recipe of every slot of its one EOS mixer; None where it has none or several.
         model: the name of its recipe.
         task: likewise.
@@ -76,12 +74,12 @@ class Cell:
 
 def cell_of(run: Run, trial: tuple[str, int] | None) -> Cell:
     """The cell that a run belongs to."""
-    recipe = {key: value for key, value in flatten(run.recipe) if not key.startswith("names.")}
+    recipe = {key: value for key, value in leaves(run.recipe) if not key.startswith("names.")}
     named = run.recipe.get("names")
     names: Mapping[str, Any] = named if isinstance(named, dict) else {}
     versions = run.start.get("versions")
     # Without a digest the places are all that tells other data.
-    apart = (*SEEDS, *MANNER, *(_PLACES if run.digest else ()))
+    apart = (*_APART, *(_PLACES if run.digest else ()))
     return Cell(
         recipe={key: value for key, value in recipe.items() if key not in apart},
         stages=_stages(run.recipe["model"]),
@@ -91,20 +89,6 @@ def cell_of(run: Run, trial: tuple[str, int] | None) -> Cell:
         version=str(versions.get("eos-playground", "")) if isinstance(versions, dict) else "",
         trial=trial,
     )
-
-
-def flatten(value: Any, prefix: str = "") -> Iterator[tuple[str, Value]]:
-    """Every leaf with its path: ``model.mixers.main.expand.name``, ``model.layout[0]``."""
-    if isinstance(value, dict):
-        for key, part in value.items():
-            yield from flatten(part, f"{prefix}.{key}" if prefix else str(key))
-    elif isinstance(value, list):
-        for place, part in enumerate(value):
-            yield from flatten(part, f"{prefix}[{place}]")
-        if not value:
-            yield prefix, "[]"
-    else:
-        yield prefix, value
 
 
 def name_cells(cells: Sequence[Cell]) -> list[str]:

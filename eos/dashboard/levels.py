@@ -9,9 +9,9 @@ from itertools import product
 from typing import Any
 
 from eos.compose import refuse
-from eos.compose.model import check_model
+from eos.compose.model import check_model, leaves
 from eos.compose.reader import value_text
-from eos.dashboard.cells import STAGES, Cell, differing, flatten, stage_name
+from eos.dashboard.cells import STAGES, Cell, differing, stage_name
 from eos.errors import EOSError
 
 #: The slots that every model fills, crossed.
@@ -87,7 +87,7 @@ def _labels(names: Sequence[str], stages: Sequence[Any], models: Sequence[set[st
     for name, places in namesakes.items():
         if len(places) == 1:
             continue
-        recipes = [dict(flatten(stages[place])) for place in places]
+        recipes = [dict(leaves(stages[place])) for place in places]
         varied = differing(recipes)
         owners = [models[place] for place in places]
         owned = all(len(owner) == 1 for owner in owners) and len(set.union(*owners)) == len(owners)

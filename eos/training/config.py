@@ -11,6 +11,10 @@ Precision = Literal["float32", "bfloat16"]
 Device = Literal["auto", "cpu", "cuda"]
 
 
+#: Options that say how a run is done, and not what comes of it.
+MANNER = frozenset({"device", "workers", "checkpoint_every", "log_every", "evaluation_rows", "sample"})
+
+
 @options
 class TrainingOptions:
     """How a model is trained: budget, optimiser, evaluation, checkpoints, machine.

@@ -1,8 +1,7 @@
 """TensorBoard's view of a run: scalars, hyperparameters with final metrics, decays and texts, in its own folder."""
 
-import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,16 +9,14 @@ import numpy as np
 from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 
-from eos.compose.model import flat
+from eos.compose.model import flat, leaves
 from eos.compose.run import RunRecipe
 from eos.config import EOSMixer
-from eos.training.config import TrainingOptions
+from eos.training.config import MANNER, TrainingOptions
 from eos.training.learned import Learned
 from eos.training.result import Result
 
 Value = bool | int | float | str
-#: Training options that say how a run is done, not what comes of it.
-_MANNER = {"checkpoint_every", "log_every", "validation_tokens", "evaluation_rows", "workers", "device"}
 
 
 class Events:
@@ -87,16 +84,7 @@ def hyperparameters(recipe: RunRecipe[TrainingOptions]) -> dict[str, Value]:
         stages[f"{prefix}expand"] = mixer.expand.name
         stages[f"{prefix}oscillation"] = "+".join(stage.name for stage in mixer.oscillation) or "none"
         stages[f"{prefix}shrink"] = mixer.shrink.name
-    training = {key: value for key, value in flat(recipe.training).items() if key not in _MANNER}
+    training = {key: value for key, value in flat(recipe.training).items() if key not in MANNER}
     parts = {"training": training, "model": flat(recipe.model), "task": flat(recipe.task.options)}
-    return stages | {"model": recipe.names["model"], "task": recipe.task.name} | dict(_leaves(parts, ""))
-
-
-def _leaves(value: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Value]]:
-    for key, part in value.items():
-        if isinstance(part, Mapping):
-            yield from _leaves(part, f"{prefix}{key}.")
-        elif isinstance(part, bool | int | str) or (isinstance(part, float) and math.isfinite(part)):
-            yield f"{prefix}{key}", part
-        elif isinstance(part, list | tuple):
-            yield f"{prefix}{key}", str(part)
+    known = {key: value for key, value in leaves(parts) if value is not None}
+    return stages | {"model": recipe.names["model"], "task": recipe.task.name} | known
