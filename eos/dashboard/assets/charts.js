@@ -177,3 +177,36 @@ function divergingScale(look) {
     [1, look.better],
   ];
 }
+
+// What stands in the cells of a map: invisible but for its text.
+function cellTexts(suffix, marks, look, more) {
+  return {
+    type: "scatter",
+    mode: "text",
+    xaxis: `x${suffix}`,
+    yaxis: `y${suffix}`,
+    x: marks.x,
+    y: marks.y,
+    text: marks.text,
+    textfont: { size: look.small, color: marks.color },
+    ...more,
+  };
+}
+
+// A bar of colours for a map that is drawn of shapes: a trace without points carries it.
+function colourKey(colours, bar, look) {
+  return {
+    type: "scatter",
+    mode: "markers",
+    x: [null],
+    y: [null],
+    hoverinfo: "skip",
+    marker: {
+      size: 0,
+      color: [0],
+      showscale: true,
+      ...colours,
+      colorbar: { outlinewidth: 0, tickfont: { size: look.small, color: look.muted }, ...bar },
+    },
+  };
+}

@@ -289,35 +289,22 @@ function quantileMarks(entries, pick, trained, look) {
 
 function memoryScale(top, trained, look, wide) {
   const ticks = decades(top).slice(0, -1);
-  return {
-    type: "scatter",
-    mode: "markers",
-    x: [null],
-    y: [null],
-    hoverinfo: "skip",
-    marker: {
-      size: 0,
-      color: [0],
-      cmin: 0,
-      cmax: top,
-      colorscale: sequentialScale(),
-      showscale: true,
-      colorbar: {
-        orientation: "h",
-        thickness: 9,
-        outlinewidth: 0,
-        len: wide ? 0.56 : 0.5,
-        x: 0,
-        xanchor: "left",
-        y: 0,
-        yanchor: "top",
-        ypad: 30,
-        tickvals: [...ticks, top],
-        ticktext: [...ticks.map((power) => String(Math.round(10 ** power))), `${trained} tokens`],
-        tickfont: { size: look.small, color: look.muted },
-      },
+  return colourKey(
+    { cmin: 0, cmax: top, colorscale: sequentialScale() },
+    {
+      orientation: "h",
+      thickness: 9,
+      len: wide ? 0.56 : 0.5,
+      x: 0,
+      xanchor: "left",
+      y: 0,
+      yanchor: "top",
+      ypad: 30,
+      tickvals: [...ticks, top],
+      ticktext: [...ticks.map((power) => String(Math.round(10 ** power))), `${trained} tokens`],
     },
-  };
+    look,
+  );
 }
 
 function memoryTable(run, layers) {

@@ -112,18 +112,10 @@ function recallPanel(entry, suffix, colour, difference, view, look, layout) {
     }),
   );
   return [
-    {
-      type: "scatter",
-      mode: "text",
-      xaxis: `x${suffix}`,
-      yaxis: `y${suffix}`,
-      x: at.x,
-      y: at.y,
-      text: at.text,
-      textfont: { size: look.small, color: at.color },
+    cellTexts(suffix, at, look, {
       customdata: at.words.map((words) => [plotText(entry.owner.name), words]),
       hovertemplate: "<b>%{customdata[0]}</b><br>%{text}<br>%{customdata[1]}<extra></extra>",
-    },
+    }),
   ];
 }
 
@@ -146,27 +138,5 @@ function colourBar(difference, end, view, look) {
         ticktext: ["0", ...(chance === null || chance < 0.08 ? [] : ["chance"]), "0.5", "1"],
       };
   const { tickvals, ticktext, ...colours } = scale;
-  return {
-    type: "scatter",
-    mode: "markers",
-    x: [null],
-    y: [null],
-    hoverinfo: "skip",
-    marker: {
-      size: 0,
-      color: [0],
-      showscale: true,
-      ...colours,
-      colorbar: {
-        thickness: 10,
-        outlinewidth: 0,
-        tickvals,
-        ticktext,
-        tickfont: { size: look.small, color: look.muted },
-        len: 1,
-        x: 1.01,
-        xpad: 4,
-      },
-    },
-  };
+  return colourKey(colours, { thickness: 10, tickvals, ticktext, len: 1, x: 1.01, xpad: 4 }, look);
 }

@@ -244,17 +244,9 @@ function mapPanel(grid, shrink, suffix, end, look, layout) {
     }),
   );
   return [
-    {
-      type: "scatter",
-      mode: "text",
-      xaxis: `x${suffix}`,
-      yaxis: `y${suffix}`,
-      x: marks.x,
-      y: marks.y,
-      text: marks.text,
-      textfont: { size: look.small, color: marks.color },
+    cellTexts(suffix, marks, look, {
       customdata: marks.customdata,
       hovertemplate: "<b>%{customdata.name}</b><br>%{customdata.words}<br>%{customdata.state}<extra></extra>",
-    },
+    }),
   ];
 }
