@@ -155,7 +155,8 @@ def _judged(
 
 def _latency(recipe: Recipe, task: AbstractTask) -> float:
     """Of the model with fresh weights: its own are gone, or were never kept."""
-    return latency(task.model(recipe.model).to(torch_device(recipe.training.device)), task)
+    model = task.model(recipe.model).to(torch_device(recipe.training.device))
+    return latency(model, task, precision=recipe.training.precision)
 
 
 def forget_weights(folder: Path) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from eos.dashboard.cells import STAGES, Cell, cell_of, differing, name_cells
+from eos.dashboard.curves import fit, pack
 from eos.dashboard.find import find
 from eos.dashboard.levels import Levels
 from eos.dashboard.log import Curve
@@ -19,7 +20,6 @@ from eos.dashboard.recall import recall_maps
 from eos.dashboard.run import Run, UnreadableRun, metrics, read_run, state_of
 from eos.dashboard.studies import Reading, Studies
 from eos.dashboard.tasks import describe_tasks
-from eos.dashboard.thin import band, thin
 
 #: Of the page's data; a page refuses another.
 SCHEMA = 1
@@ -98,7 +98,7 @@ class Reader:
         trials = {path: (each.study["name"], number) for each in readings if each.study for path, number in each.runs}
         cells, members = _cells(runs, trials)
         places = {run.path.resolve(): index for index, run in enumerate(runs)}
-        packer = Packer()
+        packer, held = Packer(), fit(runs)
         data = {
             "schema": SCHEMA,
             "eos": version("eos-playground"),
@@ -108,7 +108,9 @@ class Reader:
             "links": [dict(link) for link in links],
             **_described(cells, members, runs),
             "unreadable": problems,
-            "curves": list(_curves(members, runs, packer)),
+            "trouble": None,
+            "curves": list(pack(members, runs, held, packer)),
+            "curves_left_out": {"tags": held.left_out, "points": held.points},
             "recall": list(_maps(cells, members, runs)),
             "memory": [picture for held in members for picture in memory_pictures(held[0], runs[held[0]].learned)],
             "studies": [shown for each in readings if (shown := each.shown(places)) is not None],
@@ -264,34 +266,6 @@ def _warnings(cells: Sequence[Cell], members: Sequence[list[int]], runs: Sequenc
                 if len({getattr(cells[index], name) for index in alike}) > 1
             )
             yield {"text": f"the same recipe with different {what or 'origin'}: not averaged together", "cells": alike}
-
-
-def _curves(members: Sequence[list[int]], runs: Sequence[Run], packer: Packer) -> Iterator[Plain]:
-    for index, held in enumerate(members):
-        tags: dict[str, list[Curve]] = {}
-        for run in held:
-            for tag, curve in runs[run].log.curves.items():
-                tags.setdefault(tag, []).append(curve)
-                thinned = thin(curve)
-                yield {
-                    "run": run,
-                    "tag": tag,
-                    "count": len(curve.steps),
-                    "points": len(thinned.steps),
-                    "buckets": len(thinned.mean_steps),
-                    "gaps": thinned.gaps,
-                    "left_out": 0,
-                    "offset": packer.thinned(thinned),
-                }
-        for tag, curves in tags.items():
-            if len(curves) > 1 and (mean := band(curves)) is not None:
-                yield {
-                    "cell": index,
-                    "tag": tag,
-                    "points": len(mean.steps),
-                    "n": mean.runs,
-                    "offset": packer.band(mean),
-                }
 
 
 def _seed(run: Run) -> int | None:

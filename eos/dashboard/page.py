@@ -47,7 +47,7 @@ SCRIPTS = (
     "live.js",
     "main.js",
 )
-STYLES = ("page.css", "parts.css")
+STYLES = ("page.css", "controls.css", "table.css", "parts.css", "media.css")
 
 
 def render(data: Mapping[str, Any], curves: bytes, *, live: bool = False) -> str:

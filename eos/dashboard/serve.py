@@ -1,5 +1,6 @@
 """Serves the page on this machine, and what it asks for while runs go on: four routes, none of them a path on disk."""
 
+import datetime as dt
 import hashlib
 import ipaddress
 import json
@@ -8,7 +9,7 @@ import threading
 import urllib.error
 import urllib.request
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, ClassVar
@@ -51,16 +52,21 @@ class Board:
         self._reader = reader
         self._links = links
         self._stop = threading.Event()
-        self.shown = _shown(reader.gather(links=links()))
+        self._found = reader.gather(links=links())
+        self.shown = _shown(self._found)
 
     def watch(self, *, every: float = EVERY) -> None:
-        """Look until :meth:`close`; a look that fails leaves what was found before."""
+        """Look until :meth:`close`; after a look that fails the page says why, and keeps what was found before."""
+        trouble = None
         while not self._stop.wait(every):
             try:
-                self.shown = _shown(self._reader.gather(links=self._links()))
-            except (EOSError, OSError):
-                # A folder that vanishes for a moment comes back, or the page keeps what it had.
-                continue
+                self._found = self._reader.gather(links=self._links())
+                trouble = None
+            except Exception as error:  # noqa: BLE001 - a page that stops following without a word would be believed
+                reason = str(error) if isinstance(error, EOSError | OSError) else f"{type(error).__name__}: {error}"
+                since = dt.datetime.now().astimezone().strftime("%H:%M") if trouble is None else trouble["since"]
+                trouble = {"since": since, "reason": reason}
+            self.shown = _shown(replace(self._found, data={**self._found.data, "trouble": trouble}))
 
     def close(self) -> None:
         """End the watch."""

@@ -10,7 +10,6 @@ from eos.dashboard.log import Curve
 
 #: Points of a curve that a page holds: the first, the last, and a smallest and a largest of each bucket.
 POINTS = 300
-BUCKETS = (POINTS - 2) // 2
 
 Floats = NDArray[np.float64]
 Steps = NDArray[np.int64]
@@ -52,11 +51,16 @@ class Band:
     runs: list[tuple[int, int]]
 
 
-def thin(curve: Curve) -> Thinned:
-    """At most 300 points, among them the first, the last, and of each of 149 buckets of equal size the extremes."""
+def bucket_count(points: int) -> int:
+    """How many buckets make so many points."""
+    return (points - 2) // 2
+
+
+def thin(curve: Curve, *, points: int = POINTS) -> Thinned:
+    """At most ``points``, among them the first, the last, and of each of the buckets of equal size the extremes."""
     steps, values, seconds = curve.steps, curve.values, curve.seconds
     finite = np.isfinite(values)
-    if len(steps) <= POINTS:
+    if len(steps) <= points:
         return Thinned(
             steps=steps,
             values=values,
@@ -65,7 +69,7 @@ def thin(curve: Curve) -> Thinned:
             mean_seconds=seconds,
             gaps=[(int(step), int(step)) for step in steps[~finite]],
         )
-    starts = _starts(len(steps))
+    starts = _starts(len(steps), points)
     ends = np.append(starts[1:], len(steps))
     places = starts[:, None] + np.arange((ends - starts).max())
     # A bucket without a finite value gives its first place, twice.
@@ -88,7 +92,7 @@ def thin(curve: Curve) -> Thinned:
     )
 
 
-def band(curves: list[Curve]) -> Band | None:
+def band(curves: list[Curve], *, points: int = POINTS) -> Band | None:
     """Mean and interval over runs at the steps that all logged that came so far; None where they share none.
 
     A run that ends earlier goes into the mean up to its end. Values that are not finite make the mean so.
@@ -110,19 +114,20 @@ def band(curves: list[Curve]) -> Band | None:
         apart = np.where(there, table - mean, 0.0)
         error = np.sqrt((apart**2).sum(0) / (count - 1) / count)
         half = np.where(count > 1, stdtrit(np.maximum(count - 1, 1), 0.975) * error, 0.0)
-    return _bucketed(steps, mean, half, count)
+    return _bucketed(steps, mean, half, count, points)
 
 
-def _bucketed(steps: Steps, mean: Floats, half: Floats, count: NDArray[np.int64]) -> Band:
+def _bucketed(steps: Steps, mean: Floats, half: Floats, count: NDArray[np.int64], points: int) -> Band:
     changes = [0, *(np.flatnonzero(np.diff(count)) + 1).tolist()]
     runs = [(int(steps[place]), int(count[place])) for place in changes]
-    if len(steps) > BUCKETS:
-        starts = _starts(len(steps))
+    if len(steps) > bucket_count(points):
+        starts = _starts(len(steps), points)
         sizes = np.diff(np.append(starts, len(steps)))
         mean, half = (np.add.reduceat(values, starts) / sizes for values in (mean, half))
         steps = steps[starts + (sizes - 1) // 2]
     return Band(steps=steps, mean=mean, low=mean - half, high=mean + half, runs=runs)
 
 
-def _starts(count: int) -> NDArray[np.int64]:
-    return np.arange(BUCKETS) * count // BUCKETS
+def _starts(count: int, points: int) -> NDArray[np.int64]:
+    buckets = bucket_count(points)
+    return np.arange(buckets) * count // buckets

@@ -7,29 +7,33 @@ import torch
 from torch import nn
 
 from eos.tasks.task import AbstractTask
+from eos.training.config import Precision
 
 #: Passes before the clock counts, and at most and at least so many that count; between the two, seconds in all.
 WARM, MOST, FEWEST, SECONDS = 2, 20, 3, 1.0
 
 
 @torch.no_grad()
-def latency(model: nn.Module, task: AbstractTask) -> float:
+def latency(model: nn.Module, task: AbstractTask, *, precision: Precision) -> float:
     """Milliseconds of a forward pass of one row of the validation part, where the model is: the median of up to 20."""
     device = next(model.parameters()).device
     batch = next(iter(task.evaluation_batches("validation", 1))).to(device)
     training = model.training
     model.eval()
     taken: list[float] = []
+
+    def run() -> None:
+        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bfloat16"):
+            model(batch.inputs, **batch.arguments())
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+
     try:
         for _ in range(WARM):
-            model(batch.inputs, **batch.arguments())
+            run()
         while len(taken) < FEWEST or (len(taken) < MOST and sum(taken) < SECONDS):
-            if device.type == "cuda":
-                torch.cuda.synchronize(device)
             began = time.perf_counter()
-            model(batch.inputs, **batch.arguments())
-            if device.type == "cuda":
-                torch.cuda.synchronize(device)
+            run()
             taken.append(time.perf_counter() - began)
     finally:
         model.train(training)

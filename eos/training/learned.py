@@ -127,7 +127,7 @@ def learned(
             mixers={name: _row(part) for name, part in cost.mixers.items()},
             memory=list(_memories(model, recipe, batch, precision)),
             samples=_samples(model, task, batch, tokens=tokens, seed=seed),
-            latency_ms=latency(model, task),
+            latency_ms=latency(model, task, precision=precision),
         )
     finally:
         model.train(training)

@@ -53,6 +53,8 @@ def made(runs: int, *, failed: bool = False, hostile: bool = False, seed: int = 
         "refused": [{"expand": 2, "oscillation": 1, "shrink": 1, "reason": "softmax keys are not rotated"}],
         "unreadable": [{"path": "runs/torn", "error": "result.json: ends in the middle"}] if runs > 1 else [],
         "curves": entries,
+        "curves_left_out": {"tags": [], "points": 300},
+        "trouble": None,
         "recall": _recall(cells, numbers),
         "memory": _memory(records, numbers),
         "studies": [_study(numbers)] if runs > 1 else [],
@@ -246,7 +248,7 @@ def _curves(runs: list[Json], cells: list[Json], numbers: np.random.Generator) -
                 y[-3:] = np.nan
                 gaps = [[int(x[-3]), int(x[-1])]]
             entry = {"run": run["id"], "tag": tag, "count": stop, "points": len(x), "buckets": len(b)}
-            add({**entry, "gaps": gaps, "left_out": 0}, _steps(x), y, _steps(b), shape(b), b * 0.33)
+            add({**entry, "gaps": gaps}, _steps(x), y, _steps(b), shape(b), b * 0.33)
     for cell in cells:
         own = [run for run in runs if run["cell"] == cell["id"]]
         final = next((value for run in own for value in run["metrics"].values()), 0.4)

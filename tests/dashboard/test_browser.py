@@ -15,8 +15,9 @@ from axe_playwright_python.sync_playwright import Axe
 from PIL import Image
 from playwright.sync_api import Browser
 
+from eos.dashboard.page import render
 from tests.dashboard.chromium import PAGES, SIZES, Visitor, chromium, written
-from tests.dashboard.made import HOSTILE
+from tests.dashboard.made import HOSTILE, made
 
 pytestmark = [
     pytest.mark.services,
@@ -189,6 +190,46 @@ def test_hiding_acts_on_all_pages(visit: Open) -> None:
     assert len(visitor.table("tradeoffs")) == before - 1
     visitor.page.click("[data-key=unhide]")
     assert len(visitor.table("tradeoffs")) == before
+
+
+def test_a_row_is_pinned_with_shift_and_let_go_again(visit: Open) -> None:
+    visitor = visit("48")
+    page = visitor.page
+    row = page.locator("[data-table=overview] tbody tr").nth(2)
+    for pinned in (True, False):
+        row.locator("td").nth(1).click(modifiers=["Shift"])
+        assert row.locator("[data-key^='pin ']").get_attribute("aria-pressed") == str(pinned).lower()
+        assert ("pin=" in page.evaluate("location.hash")) is pinned
+    row.locator("td").nth(1).click()
+    assert "pin=" not in page.evaluate("location.hash")
+
+
+def test_on_a_narrow_screen_the_selection_folds(browser: Browser, folder: Path) -> None:
+    visitor = Visitor(browser, width=800)
+    page = visitor.open(written(folder, "48"))
+    fold = page.locator("[data-key=selection]")
+    assert fold.inner_text() == "mqar_small · 2,000 steps · test accuracy ↑ ▾"
+    assert not page.locator("[data-key=filter]").is_visible()
+    fold.click()
+    assert page.locator("[data-key=selection]").get_attribute("aria-expanded") == "true"
+    assert page.locator("[data-key=filter]").is_visible()
+    page.locator("[data-key=selection]").click()
+    page.keyboard.press("/")
+    page.keyboard.type("elu")
+    assert page.locator("[data-key=filter]").input_value() == "elu"
+    visitor.close()
+
+
+def test_what_had_no_room_is_told(browser: Browser, tmp_path: Path) -> None:
+    data, curves = made(12)
+    data["curves_left_out"] = {"tags": ["train/gradient_norm"], "points": 150}
+    (tmp_path / "page.html").write_text(render(data, curves), encoding="utf-8")
+    visitor = Visitor(browser)
+    page = visitor.open(tmp_path / "page.html", "/curves")
+    told = page.locator("#content").inner_text()
+    assert "So many runs leave no room for 1 curve: train gradient norm." in told
+    assert "at most 150 points" in told
+    visitor.close()
 
 
 def test_an_address_shows_the_same_view(visit: Open) -> None:

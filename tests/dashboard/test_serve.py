@@ -5,9 +5,11 @@ import http.client
 import json
 import socket
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from http.server import ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -118,16 +120,41 @@ def test_a_page_that_has_all_is_told_so_until_a_run_goes_on(
     assert len(json.loads(body)["runs"]) == 2
 
 
-def test_a_folder_that_vanishes_leaves_what_was_found(board: Board, tmp_path: Path) -> None:
-    before = board.shown
+def test_a_folder_that_vanishes_leaves_what_was_found_and_is_told(board: Board, tmp_path: Path) -> None:
+    before = json.loads(board.shown.data)
+    assert before["trouble"] is None
     (tmp_path / "runs").rename(tmp_path / "gone")
     thread = threading.Thread(target=board.watch, kwargs={"every": 0.01}, daemon=True)
     thread.start()
-    thread.join(timeout=0.2)
-    assert thread.is_alive()
+    now = follow(board, lambda data: data["trouble"] is not None)
+    assert "is no folder" in now["trouble"]["reason"]
+    assert now["runs"] == before["runs"]
+    (tmp_path / "gone").rename(tmp_path / "runs")
+    assert follow(board, lambda data: data["trouble"] is None)["runs"] == before["runs"]
     board.close()
     thread.join()
-    assert board.shown is before
+
+
+def test_whatever_goes_wrong_is_told(board: Board, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise RecursionError("too deep")
+
+    monkeypatch.setattr(board._reader, "gather", fail)
+    thread = threading.Thread(target=board.watch, kwargs={"every": 0.01}, daemon=True)
+    thread.start()
+    assert follow(board, lambda data: data["trouble"] is not None)["trouble"]["reason"] == "RecursionError: too deep"
+    board.close()
+    thread.join()
+
+
+def follow(board: Board, wanted: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+    """What is shown as soon as it is as wanted."""
+    for _ in range(1000):
+        data: dict[str, Any] = json.loads(board.shown.data)
+        if wanted(data):
+            return data
+        time.sleep(0.01)
+    raise AssertionError(data["trouble"])
 
 
 def test_a_port_that_is_taken_is_refused(board: Board) -> None:

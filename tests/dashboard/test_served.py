@@ -131,6 +131,20 @@ def _zoom(page: Page) -> list[float]:
     return after
 
 
+def test_a_page_that_no_longer_follows_says_so(browser: Browser, served: Served) -> None:
+    visitor = Visitor(browser)
+    page = visitor.open(served.address)
+    served.data["trouble"] = {"since": "12:03", "reason": "<b>runs</b> is no folder"}
+    served.version += 1
+    page.wait_for_selector("#notes:has-text('Since 12:03 the folders cannot be read')", timeout=15_000)
+    assert "(<b>runs</b> is no folder)" in page.locator("#notes").inner_text()
+    assert visitor.table("overview")
+    served.data["trouble"] = None
+    served.version += 1
+    page.wait_for_selector("#notes:not(:has-text('cannot be read'))", state="attached", timeout=15_000)
+    visitor.close()
+
+
 def test_links_elsewhere_are_addresses_of_the_web(browser: Browser, served: Served) -> None:
     served.data["links"] = [
         {"name": "TensorBoard", "url": "http://localhost:6006"},

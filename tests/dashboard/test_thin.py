@@ -12,7 +12,7 @@ from scipy import stats
 
 from eos.dashboard.log import Curve, read_log
 from eos.dashboard.pack import Packer
-from eos.dashboard.thin import BUCKETS, POINTS, band, thin
+from eos.dashboard.thin import POINTS, band, bucket_count, thin
 
 
 def curve(values: np.ndarray, *, start: int = 0, every: int = 1) -> Curve:
@@ -45,7 +45,7 @@ def test_bucket_means_are_means_of_finite_values() -> None:
     values = np.random.default_rng(0).normal(size=2000)
     values[700:740] = np.nan
     thinned = thin(curve(values))
-    edges = [index * 2000 // BUCKETS for index in range(BUCKETS)] + [2000]
+    edges = [index * 2000 // bucket_count(POINTS) for index in range(bucket_count(POINTS))] + [2000]
     for place, (a, b) in enumerate(pairwise(edges)):
         finite = values[a:b][np.isfinite(values[a:b])]
         if len(finite):

@@ -46,7 +46,7 @@ function drawFrame(view) {
       { "aria-label": "Pages" },
       PAGES.map((page) => tab(page, view)),
     ),
-    data.cells.length ? selection(view) : "",
+    ...(data.cells.length ? [selectionFold(view), selection(view)] : []),
     h("div", { id: "notes" }, notes(view)),
   );
 }
@@ -79,6 +79,23 @@ function switchTheme() {
   setState({ theme: themeName() === "dark" ? "light" : "dark" });
 }
 
+// On a narrow screen the selection folds into a button that says what is selected.
+let selectionOpen = false;
+
+function selectionFold(view) {
+  const words = [view.task, view.budget, metricTitle(view), state.filter ? `filter: ${state.filter}` : ""];
+  return button([named(words.filter(Boolean).join(" · ")), selectionOpen ? " ▴" : " ▾"], "selection", () => unfoldSelection(!selectionOpen), {
+    class: "fold",
+    "aria-expanded": String(selectionOpen),
+  });
+}
+
+function unfoldSelection(open) {
+  if (selectionOpen === open) return;
+  selectionOpen = open;
+  draw();
+}
+
 function selection(view) {
   const one = (value) => ({ value, label: value });
   const metrics = Object.entries(view.info.metrics).map(([metric, kind]) => ({
@@ -89,7 +106,7 @@ function selection(view) {
   const clear = { task: "", budget: "", metric: "", base: "", hide: [], pin: [] };
   return h(
     "div",
-    { class: "selection", role: "group", "aria-label": "Selection for all pages" },
+    { class: selectionOpen ? "selection open" : "selection", role: "group", "aria-label": "Selection for all pages" },
     menu("task", "task", view.tasks.map(one), view.task, (task) => setState({ ...clear, task })),
     menu("budget", "budget", view.budgets.map(one), view.budget, (budget) => setState({ budget, base: "" })),
     menu("metric", "metric", metrics, view.metric, (metric) => setState({ metric })),
@@ -149,6 +166,11 @@ function warning(...children) {
 
 function notes(view) {
   const result = [];
+  const { trouble } = store.data;
+  if (trouble)
+    result.push(
+      warning(`Since ${trouble.since} the folders cannot be read (`, named(trouble.reason), "). This is what was read before."),
+    );
   if (state.unknown.length)
     result.push(warning(`The link names what this page does not know: ${state.unknown.join(", ")}. It was left out.`));
   for (const key of ["data", "version", "precision"]) {
@@ -225,6 +247,7 @@ const HELP = [
   ["word", "filter: cells whose name or options hold the word"],
   ["layers>4, norm=rms", "filter: cells whose option compares so"],
   ["status=failed", "filter: cells with such a run"],
+  ["Shift and click", "pin a row of the overview, as its star does"],
   ["drag, double click", "zoom a figure, and back"],
 ];
 const TERMS = [

@@ -74,6 +74,7 @@ function onKey(event) {
   if (event.ctrlKey || event.metaKey || event.altKey) return;
   if (event.key === "/" && !typing) {
     event.preventDefault();
+    unfoldSelection(true);
     byKey("filter")?.focus();
   } else if (event.key === "?" && !typing && !document.querySelector("dialog[open]")) showHelp();
   else if (event.target.dataset?.key?.startsWith("tab ") && ["ArrowRight", "ArrowLeft"].includes(event.key)) {

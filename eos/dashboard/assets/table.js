@@ -29,7 +29,7 @@ function sortedRows(rows, columns, sort) {
   return keyed.sort(order).map((entry) => entry.row);
 }
 
-// {name, caption, columns, rows, sort, children, rowKey, rowClass, group, best, note}
+// {name, caption, columns, rows, sort, children, rowKey, rowClass, shiftClick, group, best, note}
 function dataTable(spec) {
   const { name, columns } = spec;
   const sort = sortOf(name, spec.sort);
@@ -146,7 +146,16 @@ function bodyRow(spec, row, key, open, extra = "") {
       ? h("th", { scope: "row", ...attributes }, h("div", { class: "first" }, fold, shown))
       : h("td", attributes, shown);
   });
-  return h("tr", { class: [spec.rowClass?.(row), extra].filter(Boolean).join(" ") || null }, cells);
+  const marks = [spec.rowClass?.(row), extra].filter(Boolean).join(" ") || null;
+  return h("tr", { class: marks, ...(spec.shiftClick && key !== null ? shiftEvents(() => spec.shiftClick(row)) : {}) }, cells);
+}
+
+// A click with Shift selects no text here.
+function shiftEvents(act) {
+  return {
+    mousedown: (event) => event.shiftKey && event.preventDefault(),
+    click: (event) => event.shiftKey && !event.target.closest("button, a") && act(),
+  };
 }
 
 function foldButton(spec, row, key, open) {

@@ -32,6 +32,7 @@ pages.curves = {
     return [
       ...parts,
       othersText(view, cells),
+      curvesLeftOut(),
       h(
         "div",
         { class: "beside halves" },
@@ -52,6 +53,17 @@ function curveIndex() {
       index.set(`${entry.run === undefined ? "cell" : "run"} ${entry.run ?? entry.cell} ${entry.tag}`, entry);
     return index;
   });
+}
+
+// What had no room on the page is not passed over in silence.
+function curvesLeftOut() {
+  const { tags, points } = store.data.curves_left_out;
+  const fewer = points < 300 ? `Curves here have at most ${points} points.` : "";
+  if (tags.length === 0) return fewer ? hint(fewer) : null;
+  const where = store.live ? "metrics.csv of each run" : "the folder of data beside the page";
+  return hint(
+    `So many runs leave no room for ${plural(tags.length, "curve")}: ${sentenceList(tags.map(tagText))}. They stand in ${where}. ${fewer}`,
+  );
 }
 
 // What is trained first, then what is validated, then the rest.

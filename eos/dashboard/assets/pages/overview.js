@@ -242,6 +242,7 @@ function overviewTable(view) {
     caption: `${metricTitle(view)} on ${view.task}, ${view.budget}: mean ± half of the 95 % t-interval over seeds. ${source(view)}`,
     rowKey: (row) => store.keyOf.get(row.cell.id),
     rowClass: (row) => (row.cell === view.base ? "base" : null),
+    shiftClick: (row) => togglePin(row.cell),
     children: (row) => runsOf(row.cell).map((run) => ({ run })),
     group: group ? (row) => `${group.title}: ${columnText(group, row) || "none"}` : null,
     note: `${view.shown.length} of ${plural(view.scope.length, "cell")}`,

@@ -11,6 +11,10 @@ function runMetric(run, view) {
   return `${fixed(value, view.decimals)}${run.status === "ok" ? "" : " so far"}`;
 }
 
+function togglePin(cell) {
+  setState({ pin: toggled(state.pin, store.keyOf.get(cell.id)) });
+}
+
 function nameCell(row, view) {
   if (ofRun(row))
     return h(
@@ -38,11 +42,11 @@ function nameCell(row, view) {
       cell === view.base ? h("span", { class: "tag" }, "baseline") : null,
       cell.study ? h("span", { class: "tag" }, "trial") : null,
     ),
-    button(pinned ? "★" : "☆", `pin ${key}`, () => setState({ pin: toggled(state.pin, key) }), {
+    button(pinned ? "★" : "☆", `pin ${key}`, () => togglePin(cell), {
       class: "icon",
       "aria-pressed": String(pinned),
       "aria-label": `Pin ${cell.name}`,
-      title: "Pin: draw it on all pages",
+      title: "Pin: draw it on all pages (Shift and click on the row)",
     }),
     button("×", `hide ${key}`, () => setState({ hide: toggled(state.hide, key) }), {
       class: "icon",

@@ -144,7 +144,7 @@ function factsPart(run, cell) {
     ["best at step", run.best_step?.toLocaleString("en-GB")],
     ["time", durationText(run.time_s)],
     ["speed", run.tokens_per_s ? `${countText(run.tokens_per_s)} tokens/s` : null],
-    ["latency", run.latency_ms === null ? null : `${threeDigits(run.latency_ms)} ms a token`],
+    ["latency", run.latency_ms === null ? null : `${threeDigits(run.latency_ms)} ms for a row held out`],
     ["peak memory", bytesText(run.peak_bytes)],
     ["parameters", cell.parameters?.toLocaleString("en-GB")],
     ["state", bytesText(cell.state_bytes)],
@@ -261,7 +261,7 @@ function runCurves(run) {
       description: `Values against steps: ${sentenceList(entries.map((entry) => tagText(entry.tag)))}. Least and greatest values of each stretch are faint, means are dark; ✕ and a gap: not finite.`,
       build: (look) => smallCurves(entries, look),
     }),
-    entries.some((entry) => entry.left_out) ? hint("Some points were left out to keep the page small.") : null,
+    curvesLeftOut(),
     runCurveTable(entries),
   ];
 }

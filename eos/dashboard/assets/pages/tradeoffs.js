@@ -28,10 +28,15 @@ const COSTS = {
   },
 };
 
-// What was measured on one device; other devices are another choice.
+// Where a run was measured: a device, and the numbers it computed with.
+function placeOf(run, cell) {
+  return run.device === null ? null : [run.device, cell.precision].filter(Boolean).join(", ");
+}
+
+// What was measured in one place; others are another choice.
 function measured(cell, device, key) {
   const values = runsOf(cell)
-    .filter((run) => run.device === device && run.status === "ok")
+    .filter((run) => placeOf(run, cell) === device && run.status === "ok")
     .map((run) => run[key])
     .filter(Number.isFinite);
   return values.length ? meanOf(values) : null;
@@ -87,7 +92,8 @@ pages.tradeoffs = {
 };
 
 function devices(view) {
-  return distinct(view.scope.flatMap(runsOf).map((run) => run.device)).filter((device) => device !== null);
+  const places = view.scope.flatMap((cell) => runsOf(cell).map((run) => placeOf(run, cell)));
+  return distinct(places).filter((place) => place !== null);
 }
 
 function deviceOf(view) {
