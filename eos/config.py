@@ -361,6 +361,18 @@ class CrossMixer:
     bias: bool = option(False, "biases in the projections")
 
 
+Layout = list[str] | dict[str | float, str]
+_LAYOUT = "[a, a, b] cycled over depth, {first: a, rest: b}, or {0.5: a, 1.0: b} by fraction of depth"
+
+
+@options
+class EncoderPart:
+    """An encoder whose blocks are not as many, or not the same, as those of the decoder beside it."""
+
+    layers: int = option(6, "number of blocks L", low=1)
+    layout: Layout = option(description=_LAYOUT)
+
+
 @options
 class ModelRecipe:
     """A causal language model: blocks of mixers, a channel mixer, an embedding and a head."""
@@ -368,13 +380,17 @@ class ModelRecipe:
     layers: int = option(6, "number of blocks L", low=1)
     width: int = option(256, "model width D", low=1)
     mixers: dict[str, Mixer] = option(description="named mixers")
-    layout: list[str] | dict[str | float, str] = option(
-        description="[a, a, b] cycled over depth, {first: a, rest: b}, or {0.5: a, 1.0: b} by fraction of depth"
-    )
+    layout: Layout = option(description=_LAYOUT)
     positions: str | None = option(
         None, "a mixer that stands once after the embedding, in place of it: a scan that tells positions apart"
     )
     channel_mixer: ChannelMixer = option(ChannelMixer(), "the feed-forward part of every block")
+    channel_mixers: dict[str, ChannelMixer] = option(
+        {}, "by the name of a mixer: the feed-forward part of its blocks, in place of channel_mixer"
+    )
+    encoder: EncoderPart | None = option(
+        None, "beside a decoder, which the rest describes: depth and layout of the encoder; null: as the decoder's"
+    )
     norm: Norm = option("rms", "pre-norm of every block and the final norm")
     norm_eps: float = option(1e-6, "added to the mean square", above=0)
     embedding_norm: bool = option(False, "normalise the embedding before the first block")

@@ -224,7 +224,12 @@ def _with_hidden(recipe: ModelRecipe, hidden: int, multiple: int) -> ModelRecipe
     # a multiple above the most is rounded up to from there
     ratio = min(hidden / recipe.width, _most_ratio())
     mixer = replace(recipe.channel_mixer, ratio=ratio, multiple=multiple)
-    return replace(recipe, channel_mixer=mixer)
+    # those of single mixers grow with it
+    others = {
+        name: replace(each, ratio=min(each.ratio * ratio / recipe.channel_mixer.ratio, _most_ratio()))
+        for name, each in recipe.channel_mixers.items()
+    }
+    return replace(recipe, channel_mixer=mixer, channel_mixers=others)
 
 
 def _complaint(name: str, target: float, why: str) -> str:
@@ -243,6 +248,8 @@ def _sizes(recipe: ModelRecipe) -> dict[str, int | float | None]:
         "channel_mixer.ratio": mixer.ratio,
         "channel_mixer.multiple": mixer.multiple,
     }
+    for name, channels in recipe.channel_mixers.items():
+        sizes[f"channel_mixers.{name}.ratio"] = channels.ratio
     for name, held in recipe.mixers.items():
         if isinstance(held, EOSMixer):
             sizes |= {f"mixers.{name}.key_size": held.key_size, f"mixers.{name}.heads": held.heads}

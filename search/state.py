@@ -14,7 +14,7 @@ from eos.compose.cost import FLOAT, ModelCost
 from eos.config import EOSMixer, ModelRecipe
 from eos.errors import EOSError
 from eos.layer.composition import make_context
-from eos.models.layout import resolve_layout
+from eos.models.layout import channel_mixer_of, resolve_layout
 from eos.stage import LayerContext
 
 Knob = Literal["key_size", "heads"]
@@ -70,8 +70,8 @@ def with_state(recipe: ModelRecipe, target: float, cost: Cost, *, near: float) -
     if plain:
         alone = cost(replace(recipe, layout=plain))
         others = sum(alone.mixers[name].memory * layout.count(name) for name in plain)
-    if recipe.channel_mixer.name != "none" and recipe.channel_mixer.token_shift:
-        others += FLOAT * recipe.layers * recipe.width
+    channels = [channel_mixer_of(recipe, name) for name in layout]
+    others += FLOAT * recipe.width * sum(each.name != "none" and each.token_shift for each in channels)
     reached = 0
     for knob in KNOBS:
         free = _having(recipe, eos, knob)

@@ -171,6 +171,8 @@ def _costs(recipe: ModelRecipe, cost: "ModelCost") -> Rows:
     mixer = recipe.channel_mixer
     yield "layers", Text(f"{recipe.layers} of width {recipe.width}")
     yield "channel mixer", Text(mixer.name).append(f" {_changed(mixer, frozenset({'name'}))}", style="dim")
+    for name, own in recipe.channel_mixers.items():
+        yield f"… of {name}", Text(own.name).append(f" {_changed(own, frozenset({'name'}))}", style="dim")
     yield "parameters", Text(f"{cost.parameters:,}")
     grows = f", and {_bytes(cost.growth)} more a token" if cost.growth else ", and no more however long it gets"
     yield "memory", Text(f"{_bytes(cost.memory)} a sequence of {cost.length:,} tokens{grows}")

@@ -6,6 +6,7 @@ from eos import registry
 from eos.compose.check import check
 from eos.compose.reader import read_recipe
 from eos.config import option, options
+from eos.errors import RecipeError
 
 
 @options
@@ -30,6 +31,8 @@ def resized(model: dict[str, Any], name: str) -> dict[str, Any]:
     """
     path = registry.recipe("size", name)
     size = check(Size, read_recipe(path), source=str(path))
+    if model.get("channel_mixers") or model.get("encoder"):
+        raise RecipeError(f"size={name}: this model's layers have sizes of their own; set width and layers by hand")
     channel_mixer = dict(model.get("channel_mixer") or {})
     shape = channel_mixer.get("name", "glu")
     layers = 2 * size.layers if shape == "none" else size.layers

@@ -16,6 +16,7 @@ from eos.layer.norm import make_norm
 from eos.models.attention import SoftmaxAttention
 from eos.models.channel_mixer import FeedForward
 from eos.models.cross_attention import Context, CrossAttention
+from eos.models.layout import channel_mixer_of
 
 
 @dataclass
@@ -78,9 +79,10 @@ class Block(nn.Module):
             self.cross_norm = make_norm(recipe.norm, width, recipe.norm_eps)
             self.cross = CrossAttention(cross, width, layers=layers)
         self.channel_mixer: FeedForward | None = None
-        if recipe.channel_mixer.name != "none":
+        channels = channel_mixer_of(recipe, name)
+        if channels.name != "none":
             self.channel_norm = make_norm(recipe.norm, width, recipe.norm_eps)
-            self.channel_mixer = FeedForward(recipe.channel_mixer, width, layer=layer, layers=layers)
+            self.channel_mixer = FeedForward(channels, width, layer=layer, layers=layers)
 
     def cache(self, batch: int, *, device: torch.device | None = None, dtype: torch.dtype | None = None) -> BlockCache:
         """An empty cache for decoding ``batch`` rows."""

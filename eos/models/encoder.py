@@ -12,7 +12,7 @@ from eos.errors import RecipeError
 from eos.layer.direction import along_axes
 from eos.layer.norm import make_norm
 from eos.models.block import Block, make_mixer
-from eos.models.layout import resolve_layout
+from eos.models.layout import refuse_encoder, resolve_layout
 from eos.models.stack import make_blocks
 
 Pool = Literal["mean", "last"]
@@ -25,10 +25,14 @@ class Encoder(nn.Module):
 
     Arguments:
         recipe: what to build.
+
+    Raises:
+        RecipeError: a layout that is not allowed, or an encoder of its own.
     """
 
     def __init__(self, recipe: ModelRecipe) -> None:
         super().__init__()
+        refuse_encoder(recipe)
         self.recipe = recipe
         self.embedding_norm = make_norm(recipe.norm if recipe.embedding_norm else "none", recipe.width, recipe.norm_eps)
         self.positions = None if recipe.positions is None else make_mixer(recipe, recipe.positions)

@@ -13,7 +13,7 @@ from eos.layer.norm import make_norm
 from eos.models.block import Block, BlockCache
 from eos.models.cross_attention import Context, CrossAttention
 from eos.models.encoder import Encoder
-from eos.models.layout import causal_layout
+from eos.models.layout import causal_layout, of_encoder
 from eos.models.stack import make_blocks
 
 
@@ -39,11 +39,12 @@ Direction = Literal["forward", "both", "all"]
 
 
 def encoder_recipe(recipe: ModelRecipe, direction: Direction = "both") -> ModelRecipe:
-    """The recipe of the encoder beside a decoder: the same, with mixers that see in this direction.
+    """The recipe of the encoder beside a decoder: its own depth and layout, and mixers that see in this direction.
 
     What has no pass from either end (softmax attention, convolutions) sees all where both is asked for.
     """
-    return replace(recipe, mixers={name: _turned(mixer, direction) for name, mixer in recipe.mixers.items()})
+    mixers = {name: _turned(mixer, direction) for name, mixer in recipe.mixers.items()}
+    return replace(of_encoder(recipe), mixers=mixers)
 
 
 def _turned(mixer: Mixer, direction: Direction) -> Mixer:

@@ -12,7 +12,7 @@ from eos.errors import RecipeError
 from eos.layer import AbstractCache
 from eos.layer.norm import make_norm
 from eos.models.block import Block, BlockCache, make_mixer
-from eos.models.layout import causal_layout
+from eos.models.layout import causal_layout, refuse_encoder
 from eos.models.stack import make_blocks
 
 
@@ -70,6 +70,7 @@ class LanguageModel(nn.Module):
             raise RecipeError(f"a vocabulary has at least one token, got {vocabulary}")
         self.recipe = recipe
         self.vocabulary = vocabulary
+        refuse_encoder(recipe)
         names = causal_layout(recipe)
         self.embedding = nn.Embedding(vocabulary, recipe.width)
         nn.init.normal_(self.embedding.weight, std=recipe.initial_std)
