@@ -121,7 +121,7 @@ function memoryFigure(name, title, what, entries, pick, beyond) {
     name,
     title: `${title}: layer by layer`,
     build: (look) => memoryPlot(entries, pick, trained, beyond, look),
-    description: `${what}. Left: one row a layer, its heads side by side, channels of a head sorted; the single colour is ${beyond === "beyond" ? `beyond the ${trained} tokens it was trained on` : "no turning at all, or slower than the trained length"}. Right: where 5, 25, 50, 75 and 95 % of the channels lie; the large mark is the median.`,
+    description: `${what}. Left: one row a layer, its heads side by side, channels of a head sorted; the colour with a stroke is ${beyond === "beyond" ? `beyond the ${trained} tokens it was trained on` : "no turning at all, or slower than the trained length"}. Right: where 5, 25, 50, 75 and 95 % of the channels lie; the large mark is the median.`,
   });
 }
 
@@ -180,7 +180,7 @@ function memoryPlot(entries, pick, trained, beyond, look) {
   });
   const data = entries.flatMap((entry, row) => layerStrip(pick(entry), row, trained, look, layout));
   layout.annotations = [
-    label(look, `■ ${beyond}`, {
+    label(look, `⊟ ${beyond}`, {
       xref: "paper",
       x: wide ? 0.56 : 0.5,
       xanchor: "right",
@@ -206,7 +206,8 @@ function headsText(entries, pick) {
   return `${heads.map((count) => plural(count, "head")).join(", ")} × ${channelsOf.map((count) => plural(count, "channel")).join(", ")}`;
 }
 
-// One layer: its channels as cells, those beyond the trained length in their own colour, lines between heads.
+// One layer: its channels as cells, lines between heads. Those beyond the trained length have a colour of their own and
+// a stroke through them, which is left of it in grey.
 function layerStrip(heads, row, trained, look, layout) {
   const values = heads.flatMap((head) => head.map(forever).sort((a, b) => a - b));
   const edges = Array.from({ length: values.length + 1 }, (_, k) => k / values.length);
@@ -233,6 +234,21 @@ function layerStrip(heads, row, trained, look, layout) {
       y1: row + 0.42,
       line: { color: look.paper, width: 3 },
     });
+  }
+  let start = 0;
+  for (const head of heads) {
+    const end = start + head.length / values.length;
+    const from = end - head.map(forever).filter((value) => value > trained).length / values.length;
+    if (from < end)
+      layout.shapes.push({
+        type: "line",
+        x0: from + 0.003,
+        x1: end - 0.003,
+        y0: row,
+        y1: row,
+        line: { color: look.paper, width: 2 },
+      });
+    start = end;
   }
   const inside = values.map((value) => (value <= trained ? Math.log10(Math.max(1, value)) : null));
   const outside = values.map((value) => (value <= trained ? null : 1));
