@@ -67,6 +67,8 @@ class TranslationTask(AbstractTask):
     of the whole.
     """
 
+    kind = EncoderDecoder
+
     @options
     class Options:
         """Which sentences, how they become tokens, what reads them, and how BLEU is found."""

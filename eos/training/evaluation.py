@@ -38,7 +38,7 @@ class Progress:
 
 def summed_nats(model: nn.Module, batch: Batch, precision: Precision) -> Tensor:
     """The cross-entropy of all targets of a batch, summed: −Σ log softmax(logits)[target], from float32 logits."""
-    return _nats(compute(model, batch, precision), batch)
+    return nats_of(compute(model, batch, precision), batch)
 
 
 def compute(model: nn.Module, batch: Batch, precision: Precision) -> Tensor:
@@ -49,7 +49,8 @@ def compute(model: nn.Module, batch: Batch, precision: Precision) -> Tensor:
     return logits.float()
 
 
-def _nats(logits: Tensor, batch: Batch) -> Tensor:
+def nats_of(logits: Tensor, batch: Batch) -> Tensor:
+    """The cross-entropy of logits with a batch's targets, summed over them."""
     return cross_entropy(logits.flatten(0, -2), batch.targets.flatten(), ignore_index=IGNORED, reduction="sum")
 
 
@@ -95,7 +96,7 @@ def evaluate(
             shape = f"{batch.inputs.shape[0]} rows of {batch.inputs.shape[1]} tokens"
             moved = batch.to(device)
             logits = compute(model, moved, precision)
-            nats += _nats(logits, moved)
+            nats += nats_of(logits, moved)
             counts += task.count(batch) + task.grade(moved, logits)
         shape = f"{rows} rows"
         written = task.generated(model, split, device=device, rows=rows) if generated else {}

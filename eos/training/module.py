@@ -1,6 +1,7 @@
 """One training step, and all that a checkpoint must hold of it."""
 
 import math
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -8,13 +9,17 @@ from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 from torch.optim import AdamW
 
-from eos.tasks.task import Counts
+from eos.tasks.task import Batch, Counts
 from eos.training.config import TrainingOptions
 from eos.training.data import StepBatch, parts
 from eos.training.evaluation import summed_nats
 from eos.training.optimizer import adamw
 from eos.training.schedule import factor, share_used
 from eos.training.state import Clock, TrainingState, random_state, set_random_state
+
+#: From a step and some of its rows to losses in nats, summed over the rows' targets, whose sum is the step's; each is
+#: asked for when the gradient of the one before is found.
+Losses = Callable[[int, Batch], Iterable[Tensor]]
 
 
 class TrainingModule(LightningModule):
@@ -27,6 +32,7 @@ class TrainingModule(LightningModule):
 
     Arguments:
         steps: the budget in steps, or None when time is the only budget.
+        losses: what is descended; None: the model's cross-entropy.
     """
 
     _nats: Tensor
@@ -34,8 +40,11 @@ class TrainingModule(LightningModule):
     _lost: Tensor
     _lost_steps: Tensor
 
-    def __init__(self, model: nn.Module, options: TrainingOptions, *, steps: int | None) -> None:
+    def __init__(
+        self, model: nn.Module, options: TrainingOptions, *, steps: int | None, losses: Losses | None = None
+    ) -> None:
         super().__init__()
+        self._losses: Losses = losses or (lambda step, rows: [summed_nats(model, rows, options.precision)])
         self.automatic_optimization = False
         self.model = model
         self.training_options = options
@@ -70,9 +79,9 @@ class TrainingModule(LightningModule):
         optimizer.zero_grad(set_to_none=True)
         nats = torch.zeros((), device=self.device)
         for rows in parts(batch.batch, options.accumulate):
-            loss = summed_nats(self.model, rows, options.precision)
-            self.manual_backward(loss / max(1, batch.counts.targets))
-            nats = nats + loss.detach()
+            for loss in self._losses(state.step, rows):
+                self.manual_backward(loss / max(1, batch.counts.targets))
+                nats = nats + loss.detach()
         self._norm = nn.utils.clip_grad_norm_(self.model.parameters(), options.clip or math.inf)
         self._lost = torch.maximum(self._lost, 1.0 - (self._norm + nats).isfinite().float())
         # The fused optimiser leaves everything as it is where this is 1, without waiting for the device.
