@@ -2,6 +2,7 @@
 
 import statistics
 import time
+from collections.abc import Callable
 
 import torch
 from torch import nn
@@ -13,28 +14,33 @@ from eos.training.config import Precision
 WARM, MOST, FEWEST, SECONDS = 2, 20, 3, 1.0
 
 
-@torch.no_grad()
 def latency(model: nn.Module, task: AbstractTask, *, precision: Precision) -> float:
     """Milliseconds of a forward pass of one row of the validation part, where the model is: the median of up to 20."""
     device = next(model.parameters()).device
     batch = next(iter(task.evaluation_batches("validation", 1))).to(device)
     training = model.training
     model.eval()
+    try:
+        return timed(lambda: model(batch.inputs, **batch.arguments()), device=device, precision=precision)
+    finally:
+        model.train(training)
+
+
+@torch.no_grad()
+def timed(run: Callable[[], object], *, device: torch.device, precision: Precision) -> float:
+    """Milliseconds of a call without gradients, what it starts on the device done: the median of up to 20."""
     taken: list[float] = []
 
-    def run() -> None:
+    def once() -> None:
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bfloat16"):
-            model(batch.inputs, **batch.arguments())
+            run()
         if device.type == "cuda":
             torch.cuda.synchronize(device)
 
-    try:
-        for _ in range(WARM):
-            run()
-        while len(taken) < FEWEST or (len(taken) < MOST and sum(taken) < SECONDS):
-            began = time.perf_counter()
-            run()
-            taken.append(time.perf_counter() - began)
-    finally:
-        model.train(training)
+    for _ in range(WARM):
+        once()
+    while len(taken) < FEWEST or (len(taken) < MOST and sum(taken) < SECONDS):
+        began = time.perf_counter()
+        once()
+        taken.append(time.perf_counter() - began)
     return 1000 * statistics.median(taken)
