@@ -1,6 +1,6 @@
 """A trial as recipes that train by name."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from eos import registry
@@ -8,6 +8,7 @@ from eos.compose.model import flat
 from eos.compose.reader import write_recipe
 from eos.errors import RecipeError, unknown
 from eos.training.files import replacing
+from search.space import Recipe
 from search.storage import StudyError
 from search.study import RUNS, Study
 from search.worker import prepared
@@ -50,8 +51,17 @@ def export_trial(study: Study, folder: Path, number: int, *, into: Path, name: s
     space, _ = prepared(study, folder)
     recipe = space.candidate(found.params).recipe
     chosen = [run["learning_rate"] for run in found.user_attrs.get(RUNS, ()) if run.get("chosen")]
-    training = flat(recipe.training) | ({"learning_rate": chosen[0]} if chosen else {})
-    name = name or f"{study.name}_{number}".replace("-", "_")
+    if chosen:
+        recipe = replace(recipe, training=replace(recipe.training, learning_rate=chosen[0]))
+    return export_recipe(recipe, into=into, name=name or f"{study.name}_{number}".replace("-", "_"))
+
+
+def export_recipe(recipe: Recipe, *, into: Path, name: str) -> Exported:
+    """Write the model, task and training of a run as recipes, and an experiment that chooses them.
+
+    Raises:
+        RecipeError: the name is taken, or is none.
+    """
     files = {part: into / "recipes" / part / f"{name}.yaml" for part in ("model", "task", "training", "experiment")}
     if taken := next((path for path in files.values() if path.exists()), None):
         raise RecipeError(f"{taken} exists already; choose another --name")
@@ -61,7 +71,7 @@ def export_trial(study: Study, folder: Path, number: int, *, into: Path, name: s
     parts = {
         "model": flat(recipe.model),
         "task": {"name": recipe.task.name, **flat(recipe.task.options)},
-        "training": training,
+        "training": flat(recipe.training),
         "experiment": {"defaults": [{f"override /{part}": name} for part in ("model", "task", "training")]},
     }
     for part, path in files.items():

@@ -109,7 +109,12 @@ def base_of(request: Request) -> RunRecipe[TrainingOptions]:
         raise
 
 
-def _put(data: dict[str, Any], keys: list[str], value: Any) -> None:
+def put(data: dict[str, Any], keys: list[str], value: Any) -> None:
+    """Set a key of a search recipe's data.
+
+    Raises:
+        RecipeError: a key above it holds something else than keys.
+    """
     *above, last = keys
     for key in above:
         inner = data[key] = {} if data.get(key) is None else data[key]
@@ -127,8 +132,10 @@ def search_recipe(request: Request) -> SearchRecipe:
     """
     path = registry.recipe("search", request.own.get("search", "stages"))
     data = read_recipe(path)
+    if data.get("kind") == "nas":
+        raise RecipeError(f"search={path.stem} is an architecture search: eos nas search={path.stem}")
     for keys, value in request.search:
-        _put(data, keys, value)
+        put(data, keys, value)
     # What was typed is blamed on who typed it.
     typed = ", ".join(f"search.{'.'.join(keys)}={value_text(value)}" for keys, value in request.search)
     return check(SearchRecipe, data, source=f"{path} with {typed}" if typed else str(path))

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class SearchGroup(click.Group):
-    """``eos search KEY=VALUE …`` runs a search; a first word without ``=`` names what else is done with one."""
+    """A command whose ``KEY=VALUE …`` runs a search; a first word without ``=`` names what else is done with one."""
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

@@ -70,10 +70,10 @@ def evolve(
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        study = optuna.create_study(directions=["minimize"] * 2, sampler=_sampler(sampler, population, seed))
         before = optuna.logging.get_verbosity()
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         try:
+            study = optuna.create_study(directions=["minimize"] * 2, sampler=_sampler(sampler, population, seed))
             study.optimize(objective, n_trials=evaluations)
         finally:
             optuna.logging.set_verbosity(before)

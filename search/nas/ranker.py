@@ -38,14 +38,14 @@ class HeldOut:
     """How well networks are ranked that were not learned from.
 
     Arguments:
-        count: of them.
+        places: which they were, counted from 0.
         tau: Kendall's τ of predictions and truth.
         pearson: their correlation.
         rmse: root of the mean squared error.
         slope, intercept: of truth on predictions by least squares; 1 and 0 where predictions are calibrated.
     """
 
-    count: int
+    places: list[int]
     tau: float
     pearson: float
     rmse: float
@@ -101,14 +101,14 @@ def learn(features: Floats, truth: Floats, *, seed: int) -> tuple[Ranker, HeldOu
         callbacks=[lightgbm.early_stopping(PATIENCE, verbose=False)],
     )
     ranker = Ranker(booster)
-    return ranker, judge(ranker(features[held]), truth[held])
+    return ranker, judge(ranker(features[held]), truth[held], places=held.tolist())
 
 
-def judge(predicted: Floats, truth: Floats) -> HeldOut:
-    """How predictions [N] stand to the truth [N]."""
+def judge(predicted: Floats, truth: Floats, *, places: list[int]) -> HeldOut:
+    """How predictions [N] stand to the truth [N] of the networks at these places."""
     slope, intercept = np.polyfit(predicted, truth, 1) if np.ptp(predicted) > 0 else (float("nan"), float("nan"))
     return HeldOut(
-        count=len(truth),
+        places=places,
         tau=float(kendalltau(predicted, truth).statistic),
         pearson=float(pearsonr(predicted, truth).statistic) if np.ptp(predicted) > 0 else float("nan"),
         rmse=float(np.sqrt(np.mean((predicted - truth) ** 2))),

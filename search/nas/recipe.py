@@ -32,6 +32,17 @@ class Supernet:
 
 
 @options
+class Retrain:
+    """Networks that are trained from scratch, beside those that are laid out by hand."""
+
+    networks: int = option(3, "members of the front, the best and others spread over it", low=1)
+    seeds: int = option(3, "runs of each, on the same batches", low=1, high=100)
+    steps: int | None = option(None, "of each run; null: the base run's budget", low=1)
+    softmax: str | None = option(None, "the mixer of softmax baselines; null: the first softmax one of the space")
+    linear: str | None = option(None, "the mixer of linear baselines; null: the first other one of the space")
+
+
+@options
 class NASRecipe:
     """A space of networks, how they are ranked, and what is sought.
 
@@ -51,6 +62,14 @@ class NASRecipe:
     ratios: list[float] = option([0, 2], "hidden width / width of a layer's channel mixer; 0: without one")
     constraints: Constraints = option(Constraints(), "what every network keeps to")
     supernet: Supernet = option(Supernet(), "the network that shares its weights")
+    scored: int = option(1000, "networks that are scored with shared weights, for rankers to learn from", low=20)
+    timed: int = option(100, "of these, networks whose latency is measured whole", low=20)
+    against: Literal["latency", "state", "parameters", "flops"] = option("latency", "what quality is weighed against")
+    sampler: Literal["nsga2", "nsga3"] = option("nsga2", "how networks evolve")
+    population: int = option(100, "networks of a generation", low=4)
+    generations: int = option(30, "generations, of the search and of each of its controls", low=1)
+    finalists: int = option(16, "members of the front that are scored again, on the whole validation part", low=1)
+    retrain: Retrain = option(Retrain(), "what is trained from scratch in the end")
     seed: int = option(1, "of all that is drawn", low=0, high=2**31 - 1)
 
     @model_validator(mode="after")

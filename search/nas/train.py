@@ -105,6 +105,12 @@ def loss_of(supernet: Supernet, network: Architecture, options: TrainingOptions)
     return found.loss
 
 
+def networks_of(space: Space, step: int) -> list[Architecture]:
+    """The networks that a step trains: a largest, a smallest and some random ones, whatever steps came before."""
+    draw = np.random.default_rng([space.nas.seed, 2, step])
+    return [space.largest(draw), space.smallest(draw), *(space.random(draw) for _ in range(space.nas.supernet.random))]
+
+
 def sandwich(supernet: Supernet, options: TrainingOptions, step: int, batch: Batch) -> Iterator[Tensor]:
     """The losses of a largest, a smallest and some random networks, each an equal share of the step's.
 
@@ -112,16 +118,14 @@ def sandwich(supernet: Supernet, options: TrainingOptions, step: int, batch: Bat
 
     Source: arXiv:1903.05134, section 3 (the sandwich rule, in-place distillation)
     """
-    space, chosen = supernet.space, supernet.space.nas.supernet
-    draw = np.random.default_rng([space.nas.seed, 2, step])
-    networks = [space.largest(draw), space.smallest(draw), *(space.random(draw) for _ in range(chosen.random))]
+    networks, distil = networks_of(supernet.space, step), supernet.space.nas.supernet.distil
     taught: Tensor | None = None
     for network in networks:
         supernet.select(network)
         logits = compute(supernet, batch, options.precision)
         if taught is None:
             loss = nats_of(logits, batch)
-            if chosen.distil:
+            if distil:
                 taught = logits.detach().softmax(-1)
         else:
             asked = (batch.targets != IGNORED).flatten()
@@ -132,8 +136,8 @@ def sandwich(supernet: Supernet, options: TrainingOptions, step: int, batch: Bat
 
 def train_supernet(
     space: Space, base: Recipe, folder: RunFolder, *, stop: StopRequest, report: AbstractReport
-) -> Supernet:
-    """The network with its weights trained, from the folder's last checkpoint on where there is one.
+) -> tuple[Supernet, int]:
+    """The network with its weights trained, from the folder's last checkpoint on where there is one; and its steps.
 
     ``stop`` tells whether it was stopped before its end.
 
@@ -168,4 +172,4 @@ def train_supernet(
         report=report,
         watch=probes,
     )
-    return supernet
+    return supernet, module.state.step

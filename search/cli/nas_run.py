@@ -1,0 +1,134 @@
+"""Begins architecture searches, goes on with them, and takes networks out of them."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from eos import registry
+from eos.cli.arguments import again
+from eos.cli.output import console, print_line, progress
+from eos.cli.recipes import load_run_recipe
+from eos.compose.check import check
+from eos.compose.reader import read_recipe, value_text
+from eos.errors import RecipeError, RunError, unknown
+from eos.training.report import report_on
+from eos.training.stopping import EvaluationAbandoned, StopRequest
+from search.cli.nas import CACHE, OWN, ROOT
+from search.cli.request import Request, put, split
+from search.export import Exported, export_recipe
+from search.nas.architecture import Architecture
+from search.nas.folder import PHASES, NASFolder, opened, remember, reopened
+from search.nas.phases import Search, Show, Stopped
+from search.nas.recipe import NASRecipe
+from search.space import Recipe
+
+#: Phases that others can do without.
+SKIPPED = ("rank", "retrain", "report")
+
+
+def run_nas(arguments: Sequence[str]) -> int:
+    """Begin an architecture search or go on with it; the exit status."""
+    request = split(arguments, OWN)
+    skip, until = _phases(request)
+    nas = nas_recipe(request)
+    base = _base(request, nas)
+    name = request.own.get("name", request.own.get("search", "nas_mqar"))
+    folder = NASFolder(Path(request.own.get("folder", ROOT / name)))
+    space = opened(folder, nas, base)
+    remember(folder, nas, base)
+    go_on = again("nas", *arguments)
+    with StopRequest() as stop:
+        search = Search(
+            folder=folder,
+            space=space,
+            base=base,
+            command=["eos", "nas", *arguments],
+            show=_show(),
+            cache=CACHE.expanduser(),
+            stop=stop,
+        )
+        try:
+            search.run(skip=skip, until=until)
+        except (Stopped, EvaluationAbandoned) as stopped:
+            click.echo(f"Stopped and saved. To go on: {go_on}", err=True)
+            return 128 + (stopped.signal if isinstance(stopped, Stopped) else stop.signal or 0)
+    report = folder.path / "report.md"
+    print_line(f"folder  {folder.path}" if until != PHASES[-1] else f"report  {report}")
+    return 0
+
+
+def nas_recipe(request: Request) -> NASRecipe:
+    """The recipe of the search with its changes.
+
+    Raises:
+        RecipeError: an unknown name or key, a value that is not allowed, or a recipe of another kind of search.
+    """
+    name = request.own.get("search", "nas_mqar")
+    path = registry.recipe("search", name)
+    data = read_recipe(path)
+    if data.get("kind") != "nas":
+        raise RecipeError(f"search={name} is no architecture search: eos search search={name}")
+    for keys, value in request.search:
+        put(data, keys, value)
+    typed = ", ".join(f"search.{'.'.join(keys)}={value_text(value)}" for keys, value in request.search)
+    return check(NASRecipe, data, source=f"{path} with {typed}" if typed else str(path))
+
+
+def reopen(path: Path) -> Search:
+    """The search in a folder, to look at.
+
+    Raises:
+        RunError: there is none.
+    """
+    folder, space, base = reopened(path)
+    return Search(
+        folder=folder,
+        space=space,
+        base=base,
+        command=(),
+        show=_show(),
+        cache=CACHE.expanduser(),
+        stop=StopRequest(),
+    )
+
+
+def export_member(path: Path, number: int, *, into: Path, name: str | None) -> Exported:
+    """Write a member of a search's front as recipes.
+
+    Raises:
+        RunError: there is no search, or no such member.
+    """
+    folder, space, base = reopened(path)
+    members = folder.read("finalists")["front"]
+    if number > len(members):
+        raise RunError(f"the front of {path} has {len(members)} members, the cheapest being 1; got {number}")
+    network = Architecture.from_plain(members[number - 1]["network"])
+    recipe = Recipe(model=space.recipe(network), task=base.task, training=base.training, names=base.names)
+    return export_recipe(recipe, into=into, name=name or f"{path.name}_{number}".replace("-", "_"))
+
+
+def _base(request: Request, nas: NASRecipe) -> Recipe:
+    named = {text.partition("=")[0] for text in request.overrides}
+    first = (
+        [] if named & {"experiment", "model", "task"} or nas.experiment is None else [f"experiment={nas.experiment}"]
+    )
+    return load_run_recipe([*first, *request.overrides])
+
+
+def _phases(request: Request) -> tuple[list[str], str]:
+    skip = [each for each in request.own.get("skip", "").split(",") if each]
+    until = request.own.get("until", PHASES[-1])
+    for phase in (*skip, until):
+        if phase not in PHASES:
+            raise RecipeError(unknown("phase", phase, PHASES))
+    if needed := [phase for phase in skip if phase not in ("rank", "finalists", "retrain", "report")]:
+        raise RecipeError(
+            f"skip={needed[0]}: what follows needs it; rank, finalists, retrain and report can be skipped"
+        )
+    return skip, until
+
+
+def _show() -> Show:
+    out = console()
+    return Show(note=print_line, progress=progress, report=lambda steps: report_on(out, steps=steps))

@@ -1,0 +1,398 @@
+"""The phases of an architecture search, one after the other; what is done is not done again."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+import torch
+from scipy.stats import kendalltau
+
+from eos.compose.run import save_run_recipe
+from eos.config import SoftmaxMixer
+from eos.errors import RecipeError
+from eos.models import load_weights, save_weights
+from eos.training.evaluation import evaluate
+from eos.training.files import replacing
+from eos.training.fit import torch_device
+from eos.training.folder import RunFolder
+from eos.training.group import is_group, resume_group, train_group
+from eos.training.report import AbstractReport
+from eos.training.stopping import StopRequest
+from search.nas.architecture import Architecture
+from search.nas.baselines import kinds, like
+from search.nas.evolve import Found, evolve, front, only
+from search.nas.features import features
+from search.nas.folder import PHASES, NASFolder
+from search.nas.proxies import PROXIES
+from search.nas.ranker import Ranker, judge, learn
+from search.nas.score import Scored, draw_networks, read_scored, score_all
+from search.nas.space import Space
+from search.nas.supernet import Supernet
+from search.nas.table import Cost, Table, latencies, measure
+from search.nas.train import Recipe, loss_of, read_looks, train_supernet
+
+#: Networks whose latency is measured whole, to see what the table is worth.
+WHOLE = 30
+#: A forward and a backward pass, in forward passes.
+PASSES = 3
+#: Random networks beside the evolved ones, with the same number of evaluations.
+CONTROLS = ("random", "softmax only", "linear only")
+
+
+class Stopped(Exception):
+    """A signal came; what was done is kept.
+
+    Arguments:
+        signal: its number.
+    """
+
+    def __init__(self, signal: int) -> None:
+        super().__init__(f"stopped by signal {signal}")
+        self.signal = signal
+
+
+@dataclass(frozen=True, kw_only=True)
+class Show:
+    """How a search is watched.
+
+    Arguments:
+        note: a line that stays.
+        progress: told what is counted; gives what is told how many are done, and of how many.
+        report: of training, given its steps.
+    """
+
+    note: Callable[[str], None]
+    progress: Callable[[str], AbstractContextManager[Callable[[int, int], None]]]
+    report: Callable[[int | None], AbstractReport]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Search:
+    """One architecture search.
+
+    Arguments:
+        folder: where it stands.
+        space: the networks.
+        base: the run that all networks differ from.
+        command: that began it.
+        show: how it is watched.
+        cache: where latencies are kept for other searches on this device.
+        stop: whether a stop was asked for.
+    """
+
+    folder: NASFolder
+    space: Space
+    base: Recipe
+    command: Sequence[str]
+    show: Show
+    cache: Path
+    stop: StopRequest
+
+    def run(self, *, skip: Sequence[str] = (), until: str = PHASES[-1]) -> None:
+        """Do what is not done yet.
+
+        Arguments:
+            skip: phases that are passed over: without rank, networks evolve by their shared weights alone.
+            until: the last phase that is done.
+
+        Raises:
+            Stopped: a signal came.
+        """
+        for number, phase in enumerate(PHASES, start=1):
+            if phase not in skip and not self.folder.done(phase):
+                self.show.note(f"{number}/{len(PHASES)} {phase}")
+                began = time.monotonic()
+                left = getattr(self, f"_{phase}")()
+                self.folder.leave(phase, {**left, "seconds": round(time.monotonic() - began, 1)})
+            if phase == until:
+                break
+
+    @property
+    def device(self) -> torch.device:
+        """Where networks are."""
+        return torch_device(self.base.training.device)
+
+    @property
+    def table(self) -> Table:
+        """Of what parts cost, as measured."""
+        left = self.folder.read("table")
+        return Table(costs={key: Cost(**cost) for key, cost in left["costs"].items()}, measured=left["measured"])
+
+    def _pause(self) -> None:
+        if self.stop.signal is not None:
+            raise Stopped(self.stop.signal)
+
+    def _table(self) -> dict[str, Any]:
+        precision = self.base.training.precision
+        with self.show.progress("parts measured") as each:
+
+            def told(done: int, of: int) -> None:
+                self._pause()
+                each(done, of)
+
+            table = measure(self.space, device=self.device, precision=precision, cache=self.cache, each=told)
+        networks = draw_networks(self.space, table, WHOLE, seed=3)
+        measured = list(latencies(self.space, networks, device=self.device, precision=precision))
+        summed = [table.of(network).latency for network in networks]
+        errors = [abs(a / b - 1) for a, b in zip(summed, measured, strict=True)]
+        check = {
+            "networks": len(networks),
+            "mean_error": fmean(errors),
+            "largest_error": max(errors),
+            "tau": float(kendalltau(summed, measured).statistic),
+        }
+        self.show.note(
+            f"latency of {len(networks)} networks by the sum of their parts: {100 * check['mean_error']:.1f} % off on "
+            f"average, {100 * check['largest_error']:.1f} % at most, Kendall's τ {check['tau']:.2f}"
+        )
+        costs = {key: asdict(cost) for key, cost in table.costs.items()}
+        return {"measured": dict(table.measured), "costs": costs, "check": check}
+
+    def _supernet(self) -> dict[str, Any]:
+        folder = RunFolder(self.folder.supernet)
+        if not folder.path.exists():
+            folder.create()
+            with replacing(folder.recipe) as temporary:
+                save_run_recipe(self.base, temporary)
+        with folder.locked(), self.show.report(self.space.nas.supernet.steps) as report:
+            supernet, steps = train_supernet(self.space, self.base, folder, stop=self.stop, report=report)
+        self._pause()
+        with replacing(folder.weights) as temporary:
+            save_weights(supernet, temporary)
+        looks = read_looks(folder.path / "looks.jsonl")
+        told = [f"{look.tau:.2f}" for look in looks if look.tau is not None]
+        self.show.note(f"{steps:,} steps; Kendall's τ of one look at the probes and the next: {', '.join(told)}")
+        return {"steps": steps, "taus": [look.tau for look in looks]}
+
+    def trained(self) -> Supernet:
+        """The network with its shared weights."""
+        self.folder.read("supernet")
+        supernet = Supernet(self.space).to(self.device)
+        load_weights(supernet, RunFolder(self.folder.supernet).weights)
+        return supernet.eval()
+
+    def _score(self) -> dict[str, Any]:
+        supernet, options = self.trained(), self.base.training
+        networks = draw_networks(self.space, self.table, self.space.nas.scored, seed=4)
+        timed = set(networks[: self.space.nas.timed])
+
+        def score(network: Architecture) -> Scored:
+            self._pause()
+            latency = None
+            if network in timed:
+                latency = next(latencies(self.space, [network], device=self.device, precision=options.precision))
+            return Scored(network=network, loss=loss_of(supernet, network, options), latency=latency)
+
+        with self.show.progress("networks scored") as each:
+            done = len(read_scored(self.folder.scored))
+            for _ in score_all(networks, self.folder.scored, score):
+                done += 1
+                each(done, len(networks))
+        return {"networks": len(networks), **self._spent(networks)}
+
+    def _spent(self, networks: Sequence[Architecture]) -> dict[str, float]:
+        """FLOPs of shared training and of scoring, and what training each of the networks alone would have taken."""
+        from search.nas.train import networks_of
+
+        table, length = self.table, self.space.task.length
+        rows, steps = self.base.training.rows, self.folder.read("supernet")["steps"]
+        shared = sum(table.of(n).flops for step in range(steps) for n in networks_of(self.space, step)) * rows * length
+        looked = len(read_looks(self.folder.supernet / "looks.jsonl")) * self.space.nas.supernet.probes
+        tokens = self.space.nas.supernet.tokens or 0
+        each = fmean(table.of(network).flops for network in networks)
+        scoring = (len(networks) + looked) * each / PASSES * max(tokens, length)
+        alone = sum(table.of(network).flops for network in networks) * self._tokens()
+        return {"shared_flops": shared, "scoring_flops": scoring, "alone_flops": alone}
+
+    def _tokens(self) -> float:
+        """Tokens that a network is trained on from scratch."""
+        options = self.retraining
+        if options.tokens is not None:
+            return float(options.tokens)
+        if options.steps is None:
+            raise RecipeError("training from scratch needs a budget in steps or tokens: set search.retrain.steps")
+        return float(options.steps * options.rows * self.space.task.length)
+
+    @property
+    def retraining(self) -> Any:
+        """How networks are trained from scratch."""
+        steps = self.space.nas.retrain.steps
+        options = self.base.training
+        return options if steps is None else replace(options, steps=steps, tokens=None, minutes=None)
+
+    def _rank(self) -> dict[str, Any]:
+        scored, table, seed = read_scored(self.folder.scored), self.table, self.space.nas.seed
+        numbers = np.stack([features(self.space, each.network, table.of(each.network)) for each in scored])
+        losses = np.array([each.loss for each in scored])
+        ranker, quality = learn(numbers, losses, seed=seed)
+        ranker.write(self._trees("quality"))
+        timed = [place for place, each in enumerate(scored) if each.latency is not None]
+        times = np.array([scored[place].latency for place in timed], dtype=float)
+        fast, latency = learn(numbers[timed], times, seed=seed)
+        fast.write(self._trees("latency"))
+        summed = np.array([table.of(scored[place].network).latency for place in timed])
+        baseline = self._proxies([scored[place] for place in quality.places])
+        others = ", ".join(f"{name} {tau:.2f}" for name, tau in baseline.items())
+        self.show.note(
+            f"Kendall's τ on {len(quality.places)} networks that were not learned from: {quality.tau:.2f}; of what is "
+            f"said of untrained networks: {others}"
+        )
+        return {
+            "quality": asdict(quality),
+            "latency": asdict(latency),
+            "latency_by_table": asdict(judge(summed, times, places=list(range(len(times))))),
+            "proxies": baseline,
+        }
+
+    def _proxies(self, scored: Sequence[Scored]) -> dict[str, float]:
+        """Kendall's τ of each proxy with the scores, so signed that 1 is the same order."""
+        task, losses = self.space.task, [each.loss for each in scored]
+        batch = task.train_batch(self.base.training.order, 0, min(16, self.base.training.rows)).to(self.device)
+        found = {}
+        for name, proxy in PROXIES.items():
+            values = []
+            for place, each in enumerate(scored):
+                self._pause()
+                torch.manual_seed(place)
+                values.append(proxy(task.model(self.space.recipe(each.network)).to(self.device), batch))
+            found[name] = -float(kendalltau(values, losses).statistic)
+        return found
+
+    def _trees(self, name: str) -> Path:
+        return self.folder.path / f"{name}.txt"
+
+    def loss(self) -> Callable[[Architecture], float]:
+        """What is thought of a network: by the ranker where there is one, else by shared weights."""
+        table = self.table
+        if self.folder.done("rank"):
+            ranker = Ranker.read(self._trees("quality"))
+            return lambda network: float(ranker(features(self.space, network, table.of(network))[None])[0])
+        supernet = self.trained()
+
+        def scored(network: Architecture) -> float:
+            self._pause()
+            return loss_of(supernet, network, self.base.training)
+
+        return scored
+
+    def _evolve(self) -> dict[str, Any]:
+        nas, table, loss = self.space.nas, self.table, self.loss()
+        softmax = [name for name, mixer in self.space.mixers.items() if isinstance(mixer, SoftmaxMixer)]
+        linear = [name for name in self.space.mixers if name not in softmax]
+        spaces = {"found": self.space, "random": self.space}
+        spaces |= {
+            name: only(self.space, names)
+            for name, names in (("softmax only", softmax), ("linear only", linear))
+            if 0 < len(names) < len(self.space.mixers)
+        }
+        fronts = {}
+        for name, space in spaces.items():
+            with self.show.progress(f"networks looked at ({name})") as each:
+
+                def told(done: int, of: int, each: Callable[[int, int], None] = each) -> None:
+                    self._pause()
+                    each(done, of)
+
+                met = evolve(
+                    space,
+                    table,
+                    loss,
+                    against=nas.against,
+                    sampler="random" if name == "random" else nas.sampler,
+                    evaluations=nas.population * nas.generations,
+                    population=nas.population,
+                    seed=nas.seed,
+                    each=told,
+                )
+            fronts[name] = [_plain(each) for each in front(met, nas.against)]
+        self.show.note("members of the front: " + ", ".join(f"{name} {len(each)}" for name, each in fronts.items()))
+        return {"fronts": fronts}
+
+    def _finalists(self) -> dict[str, Any]:
+        supernet, nas = self.trained(), self.space.nas
+        members = [_found(each) for each in self.folder.read("evolve")["fronts"]["found"]]
+        again = []
+        for each in spread(members, nas.finalists):
+            self._pause()
+            supernet.select(each.network)
+            options = self.base.training
+            found = evaluate(
+                supernet, self.space.task, "validation", rows=options.evaluation_rows, precision=options.precision
+            )
+            again.append(Found(network=each.network, loss=found.loss, cost=each.cost))
+        kept = front(again, nas.against)
+        self.show.note(f"{len(kept)} of {len(again)} are on the front by shared weights on the whole validation part")
+        return {"scored": [_plain(each) for each in again], "front": [_plain(each) for each in kept]}
+
+    def _retrain(self) -> dict[str, Any]:
+        nas, table, loss = self.space.nas, self.table, self.loss()
+        precision = self.base.training.precision
+        kept = [_found(each) for each in self.folder.read("finalists")["front"]]
+        compared = []
+        for number, each in enumerate(spread(kept, nas.retrain.networks), start=1):
+            networks = {f"found {number}": each.network}
+            for kind in kinds(self.space):
+                networks[f"{kind} like {number}"] = like(
+                    self.space, table, kind, each.network, against=nas.against, loss=loss
+                )
+            compared += list(networks.items())
+        names: dict[Architecture, str] = {}
+        rows = []
+        for name, network in compared:
+            names.setdefault(network, name.replace(" ", "_"))
+            group = self._trained_alone(network, names[network])
+            latency = next(latencies(self.space, [network], device=self.device, precision=precision))
+            rows.append(
+                {
+                    "name": name,
+                    "network": network.to_plain(),
+                    "folder": names[network],
+                    "cost": asdict(table.of(network)),
+                    "measured_latency": latency,
+                    "metrics": group,
+                }
+            )
+        return {"compared": rows}
+
+    def _trained_alone(self, network: Architecture, name: str) -> dict[str, Any]:
+        """Runs of a network from scratch, or what is left to do of them; its metrics."""
+        self._pause()
+        path = self.folder.retrained / name
+        options = self.retraining
+        recipe = replace(self.base, model=self.space.recipe(network), training=options)
+        seeds = [options.seed + offset for offset in range(self.space.nas.retrain.seeds)]
+        self.show.note(f"{name}: {network}")
+        if is_group(path):
+            group = resume_group(path, command=self.command)
+        else:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            group = train_group(recipe, path, seeds, command=self.command)
+        if group.status == "stopped":
+            raise Stopped(group.signal or 0)
+        return {part: {metric: asdict(each) for metric, each in named.items()} for part, named in group.metrics.items()}
+
+    def _report(self) -> dict[str, Any]:
+        from search.nas.report import write_report
+
+        return {"files": write_report(self)}
+
+
+def spread(members: Sequence[Found], count: int) -> list[Found]:
+    """So many members of a front, the cheapest first: the best of all, and others evenly over its length."""
+    if len(members) <= count:
+        return list(members)
+    places = {round(place) for place in np.linspace(len(members) - 1, 0, count)}
+    return [members[place] for place in sorted(places)]
+
+
+def _plain(found: Found) -> dict[str, Any]:
+    return {"network": found.network.to_plain(), "loss": found.loss, "cost": asdict(found.cost)}
+
+
+def _found(plain: Mapping[str, Any]) -> Found:
+    return Found(network=Architecture.from_plain(plain["network"]), loss=plain["loss"], cost=Cost(**plain["cost"]))
