@@ -92,23 +92,24 @@ def cell_of(run: Run, trial: tuple[str, int] | None) -> Cell:
 
 
 def name_cells(cells: Sequence[Cell]) -> list[str]:
-    """A name for each: the model's recipe, then what differs among those of that recipe and task; trials by number."""
-    groups: dict[tuple[str, str], list[int]] = defaultdict(list)
+    """A name for each: the model's recipe, then what differs among those of its task and budget; trials by number."""
+    groups: dict[tuple[str, str, str], list[int]] = defaultdict(list)
     for index, cell in enumerate(cells):
         if cell.trial is None:
-            groups[cell.model, cell.task].append(index)
+            groups[cell.model, cell.task, cell.budget].append(index)
     names = [_trial_name(cell) for cell in cells]
     for members in groups.values():
         told = _told([cells[index] for index in members])
         for index, parts in zip(members, told, strict=True):
             more = [f"{len(parts) - PARTS} more"] if len(parts) > PARTS else []
             names[index] = " · ".join([cells[index].model, *parts[:PARTS], *more])
-    counts, seen = Counter(names), Counter[str]()
-    for index, name in enumerate(names):
-        if counts[name] > 1:
+    places = [(cell.task, cell.budget, name) for cell, name in zip(cells, names, strict=True)]
+    counts, seen = Counter(places), Counter[tuple[str, str, str]]()
+    for index, place in enumerate(places):
+        if counts[place] > 1:
             # Other data, another version, or one of many differences: the page says which.
-            seen[name] += 1
-            names[index] = f"{name} ({seen[name]})"
+            seen[place] += 1
+            names[index] = f"{names[index]} ({seen[place]})"
     return names
 
 

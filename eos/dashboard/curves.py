@@ -62,11 +62,13 @@ def pack(members: Sequence[Sequence[int]], runs: Sequence[Run], held: Fit, packe
     """
     for index, cell in enumerate(members):
         tags: dict[str, list[Curve]] = {}
+        once = _each_seed_once(cell, runs)
         for run in cell:
             for tag, curve in runs[run].log.curves.items():
                 if tag not in held.tags:
                     continue
-                tags.setdefault(tag, []).append(curve)
+                if run in once:
+                    tags.setdefault(tag, []).append(curve)
                 thinned = thin(curve, points=held.points)
                 yield {
                     "run": run,
@@ -86,6 +88,14 @@ def pack(members: Sequence[Sequence[int]], runs: Sequence[Run], held: Fit, packe
                     "n": mean.runs,
                     "offset": packer.band(mean),
                 }
+
+
+def _each_seed_once(cell: Sequence[int], runs: Sequence[Run]) -> set[int]:
+    """One run of every seed, a finished one where there is any: two of one seed are one replicate."""
+    chosen: dict[object, int] = {}
+    for run in sorted(cell, key=lambda run: runs[run].status != "ok"):
+        chosen.setdefault(runs[run].recipe["training"].get("seed"), run)
+    return set(chosen.values())
 
 
 def _rank(tag: str, keys: set[str]) -> int:

@@ -22,10 +22,12 @@ class Found:
     Arguments:
         runs: folders of single runs, sorted.
         studies: folders of searches.
+        closed: folders that may not be read, with the reason.
     """
 
     runs: list[Path] = field(default_factory=list)
     studies: list[Path] = field(default_factory=list)
+    closed: dict[Path, str] = field(default_factory=dict)
 
 
 def find(roots: Sequence[Path]) -> Found:
@@ -36,25 +38,32 @@ def find(roots: Sequence[Path]) -> Found:
     """
     runs: dict[Path, Path] = {}
     studies: dict[Path, Path] = {}
+    closed: dict[Path, str] = {}
     for root in roots:
         if not root.is_dir():
             raise DataError(f"{root} is no folder: name folders that hold runs, such as runs")
-        for folder in _folders(root, set()):
+        for folder in _folders(root, set(), closed):
             held = RunFolder(folder)
-            # A group's folder has a recipe too, but its runs stand in folders of their own.
-            if (held.recipe.exists() or held.result.exists()) and not (folder / GROUP).exists():
-                runs.setdefault(folder.resolve(), folder)
-            if (folder / STUDY).exists():
-                studies.setdefault(folder.resolve(), folder)
-    return Found(runs=sorted(runs.values()), studies=sorted(studies.values()))
+            try:
+                # A group's folder has a recipe too, but its runs stand in folders of their own.
+                if (held.recipe.exists() or held.result.exists()) and not (folder / GROUP).exists():
+                    runs.setdefault(folder.resolve(), folder)
+                if (folder / STUDY).exists():
+                    studies.setdefault(folder.resolve(), folder)
+            except OSError as error:
+                closed[folder] = str(error.strerror)
+    return Found(runs=sorted(runs.values()), studies=sorted(studies.values()), closed=closed)
 
 
-def _folders(folder: Path, above: set[tuple[int, int]]) -> Iterator[Path]:
-    """``folder`` and those below it; a link that leads back up is not followed, nor what may not be read."""
+def _folders(folder: Path, above: set[tuple[int, int]], closed: dict[Path, str]) -> Iterator[Path]:
+    """``folder`` and those below it; a link that leads back up is not followed, and what may not be read is told."""
     try:
         held = folder.stat()
         names = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith("."))
-    except OSError:
+    except FileNotFoundError:
+        return  # it went between two looks
+    except OSError as error:
+        closed[folder] = str(error.strerror)
         return
     place = (held.st_dev, held.st_ino)
     if place in above:
@@ -62,4 +71,4 @@ def _folders(folder: Path, above: set[tuple[int, int]]) -> Iterator[Path]:
     yield folder
     for name in names:
         if name not in _INSIDE:
-            yield from _folders(folder / name, above | {place})
+            yield from _folders(folder / name, above | {place}, closed)

@@ -2,6 +2,7 @@
 
 import datetime as dt
 import operator
+import shlex
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ from eos.dashboard.log import Curve
 from eos.dashboard.memory import memory_pictures
 from eos.dashboard.pack import Packer
 from eos.dashboard.recall import recall_maps
-from eos.dashboard.run import Run, UnreadableRun, metrics, read_run, state_of
+from eos.dashboard.run import Run, UnreadableRun, finite, metrics, read_run, state_of
 from eos.dashboard.studies import Reading, Studies
 from eos.dashboard.tasks import describe_tasks
 
@@ -78,13 +79,16 @@ class Reader:
         found = find(self._roots)
         readings = self._studies.read([*map(str, found.studies), *self._storages])
         problems = [{"path": each.place, "error": each.error} for each in readings if each.study is None]
+        problems += [{"path": str(path), "error": reason} for path, reason in found.closed.items()]
         runs: list[Run] = []
         for done, path in enumerate(found.runs):
             each(done, len(found.runs))
             try:
                 runs.append(self._run(path))
-            except UnreadableRun as error:
+            except (UnreadableRun, OSError) as error:
                 problems.append({"path": str(path), "error": str(error)})
+            except Exception as error:  # noqa: BLE001 - however one run is damaged, the others are shown
+                problems.append({"path": str(path), "error": f"it cannot be read ({type(error).__name__}: {error})"})
         each(len(found.runs), len(found.runs))
         parts, beside = [*runs, *readings], [problems, list(links)]
         if self._last is None or not _same(self._last[0], parts) or self._last[1] != beside:
@@ -115,7 +119,7 @@ class Reader:
             "memory": [picture for held in members for picture in memory_pictures(held[0], runs[held[0]].learned)],
             "studies": [shown for each in readings if (shown := each.shown(places)) is not None],
         }
-        return Gathered(data=data, curves=packer.packed(), runs=runs)
+        return Gathered(data=_finite(data), curves=packer.packed(), runs=runs)
 
     def _run(self, path: Path) -> Run:
         state = state_of(path)
@@ -161,6 +165,7 @@ def _described(cells: Sequence[Cell], members: Sequence[list[int]], runs: Sequen
     plain = [
         {
             "id": index,
+            "key": cell.identity[:8],
             "name": name,
             "task": task_of[index],
             "model": cell.model,
@@ -233,7 +238,7 @@ def _run(index: int, cell: int, run: Run, trial: tuple[str, int] | None) -> Plai
         "written": run.written,
         "started": run.start.get("time"),
         "commit": run.start.get("commit"),
-        "command": " ".join(map(str, command)) if isinstance(command, list) and command else None,
+        "command": shlex.join(map(str, command)) if isinstance(command, list) and command else None,
         "versions": run.start.get("versions") or {},
         "plan": "\n\n".join(f"{name}\n{plan}" if len(plans) > 1 else plan for name, plan in plans.items()) or None,
         "samples": [] if run.learned is None else run.learned.samples,
@@ -245,6 +250,12 @@ def _run(index: int, cell: int, run: Run, trial: tuple[str, int] | None) -> Plai
 def _warnings(cells: Sequence[Cell], members: Sequence[list[int]], runs: Sequence[Run]) -> Iterator[Plain]:
     """What to know before a mean is believed."""
     for index, held in enumerate(members):
+        for run in held:
+            for text in runs[run].warnings:
+                yield {"text": f"{runs[run].path}: {text}", "cells": [index]}
+            lost = metrics(runs[run])[1]
+            if lost and runs[run].status == "ok":
+                yield {"text": f"{runs[run].path}: {', '.join(lost)} not finite, and in no mean", "cells": [index]}
         seeds = defaultdict(list)
         for run in held:
             seeds[_seed(runs[run])].append(run)
@@ -278,7 +289,17 @@ def _seconds(run: Run) -> float | None:
 
 
 def _typical(curve: Curve | None) -> float | None:
-    return None if curve is None else float(sorted(curve.values)[len(curve.values) // 2])
+    values = [] if curve is None else sorted(value for value in curve.values.tolist() if finite(value))
+    return values[len(values) // 2] if values else None
+
+
+def _finite(data: Any) -> Any:
+    """The data with nothing in the place of numbers that JSON cannot hold, wherever they stood."""
+    if isinstance(data, dict):
+        return {key: _finite(value) for key, value in data.items()}
+    if isinstance(data, list | tuple):
+        return [_finite(value) for value in data]
+    return data if not isinstance(data, float) or finite(data) else None
 
 
 def _key_size(recipe: Mapping[str, Any]) -> Any:

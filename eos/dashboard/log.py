@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 _FIELDS = 4
+#: A step is a whole number of 64 bits.
+_MOST = 2**63
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +50,7 @@ def read_log(path: Path) -> Log:
     broken = 0
     try:
         steps, seconds, values = _numbers(fields)
-    except ValueError:
+    except (ValueError, OverflowError):
         # Some line is damaged: those that are whole are taken one by one.
         lines = [line.split(b",") for line in data.splitlines()]
         whole = [line for line in lines if _is_whole(line)]
@@ -70,6 +72,7 @@ def _numbers(fields: list[bytes]) -> tuple[NDArray[np.int64], NDArray[np.float64
 
     Raises:
         ValueError: a field is no number, or there are too many or too few.
+        OverflowError: a step has too many digits.
     """
     if len(fields) % _FIELDS:
         raise ValueError(f"{len(fields)} fields are not lines of {_FIELDS}")
@@ -79,7 +82,7 @@ def _numbers(fields: list[bytes]) -> tuple[NDArray[np.int64], NDArray[np.float64
 
 def _is_whole(line: list[bytes]) -> bool:
     try:
-        int(line[0]), float(line[1]), float(line[3])
+        step, _, _ = int(line[0]), float(line[1]), float(line[3])
     except (IndexError, ValueError):
         return False
-    return len(line) == _FIELDS
+    return len(line) == _FIELDS and abs(step) < _MOST

@@ -79,9 +79,10 @@ def read_run(path: Path, *, now: float | None = None) -> Run:
         for part in ("model", "task", "training"):
             if not isinstance(recipe.get(part), dict):
                 raise UnreadableRun(f"{folder.recipe.name} has no {part}")
-    except EOSError as error:
+    except (EOSError, RecursionError) as error:
         raise UnreadableRun(str(error)) from error
-    result = _sound(_mapping(folder.result, warnings), folder.result.name, warnings)
+    told = _mapping(folder.result, warnings)
+    result = _sound(told, folder.result.name, warnings)
     starts = _mapping(folder.record, warnings).get("starts")
     start = starts[-1] if isinstance(starts, list) and starts and isinstance(starts[-1], dict) else {}
     try:
@@ -93,6 +94,8 @@ def read_run(path: Path, *, now: float | None = None) -> Run:
         warnings.append(f"{log.broken} lines of {folder.metrics.name} are damaged and left out")
     written = _written(folder)
     status, reason = _status(result, age=(time.time() if now is None else now) - written)
+    if not told and folder.result.exists():
+        status, reason = "failed", f"{folder.result.name} is damaged: how the run ended is not known"
     return Run(
         path=path,
         recipe=recipe,
@@ -126,15 +129,19 @@ def metrics(run: Run) -> tuple[dict[str, float | None], dict[str, str]]:
     if not found:
         curves = run.log.curves.items()
         found = {name: float(curve.values[-1]) for name, curve in curves if name.startswith("validation/")}
-    odd = {name: "not finite" if value is None else str(value) for name, value in found.items() if not _finite(value)}
-    return {name: value if _finite(value) else None for name, value in found.items()}, odd
+    odd = {name: "not finite" if value is None else str(value) for name, value in found.items() if not finite(value)}
+    return {name: value if finite(value) else None for name, value in found.items()}, odd
 
 
 def _number(value: Any) -> float | None:
-    return float(value) if isinstance(value, int | float) else None
+    try:
+        return float(value) if isinstance(value, int | float) else None
+    except OverflowError:
+        return math.inf
 
 
-def _finite(value: float | None) -> bool:
+def finite(value: float | None) -> bool:
+    """Whether there is a number that JSON can hold."""
     return value is not None and math.isfinite(value)
 
 
@@ -164,7 +171,7 @@ def _mapping(path: Path, warnings: list[str]) -> dict[str, Any]:
         data = read_json(path)
     except FileNotFoundError:
         return {}
-    except (RunError, OSError, UnicodeDecodeError) as error:
+    except (RunError, OSError, UnicodeDecodeError, RecursionError) as error:
         warnings.append(f"{path.name} cannot be read: {error}")
         return {}
     if not isinstance(data, dict):
@@ -177,7 +184,9 @@ def _sound(result: dict[str, Any], name: str, warnings: list[str]) -> dict[str, 
     """The result without what is of another kind than a run writes."""
     for key, kinds in _KINDS.items():
         value = result.get(key)
-        if value is not None and (not isinstance(value, kinds) or isinstance(value, bool)):
+        if value is None:
+            continue
+        if not isinstance(value, kinds) or isinstance(value, bool) or (isinstance(value, float) and not finite(value)):
             warnings.append(f"{key} of {name} is not what a run writes")
             del result[key]
     return result

@@ -60,13 +60,13 @@ class Board:
         trouble = None
         while not self._stop.wait(every):
             try:
-                self._found = self._reader.gather(links=self._links())
-                trouble = None
+                found = self._reader.gather(links=self._links())
+                self.shown, self._found, trouble = _shown(found), found, None
             except Exception as error:  # noqa: BLE001 - a page that stops following without a word would be believed
                 reason = str(error) if isinstance(error, EOSError | OSError) else f"{type(error).__name__}: {error}"
                 since = dt.datetime.now().astimezone().strftime("%H:%M") if trouble is None else trouble["since"]
                 trouble = {"since": since, "reason": reason}
-            self.shown = _shown(replace(self._found, data={**self._found.data, "trouble": trouble}))
+                self.shown = _shown(replace(self._found, data={**self._found.data, "trouble": trouble}))
 
     def close(self) -> None:
         """End the watch."""

@@ -81,5 +81,7 @@ def _read(place: str) -> Reading:
             break
         except EOSError as refusal:
             error = str(refusal)
+        except Exception as fault:  # noqa: BLE001 - a damaged study is one line of the page, not the end of it
+            error = f"it cannot be read ({type(fault).__name__}: {fault})"
     now = time.monotonic()
     return Reading(place=place, study=study, error=error, again=now + REST * (now - began))

@@ -95,8 +95,11 @@ def thin(curve: Curve, *, points: int = POINTS) -> Thinned:
 def band(curves: list[Curve], *, points: int = POINTS) -> Band | None:
     """Mean and interval over runs at the steps that all logged that came so far; None where they share none.
 
-    A run that ends earlier goes into the mean up to its end. Values that are not finite make the mean so.
+    A run that ends earlier goes into the mean up to its end, and one that stops being finite up to there.
     """
+    curves = [held for curve in curves if (held := _while_finite(curve)) is not None]
+    if not curves:
+        return None
     steps = max((curve.steps for curve in curves), key=lambda steps: int(steps[-1]))
     table = np.full((len(curves), len(steps)), np.nan)
     there = np.zeros_like(table, dtype=bool)
@@ -115,6 +118,15 @@ def band(curves: list[Curve], *, points: int = POINTS) -> Band | None:
         error = np.sqrt((apart**2).sum(0) / (count - 1) / count)
         half = np.where(count > 1, stdtrit(np.maximum(count - 1, 1), 0.975) * error, 0.0)
     return _bucketed(steps, mean, half, count, points)
+
+
+def _while_finite(curve: Curve) -> Curve | None:
+    """The curve up to its first value that is not finite; None where it begins with one."""
+    lost = np.flatnonzero(~np.isfinite(curve.values))
+    if not len(lost):
+        return curve
+    end = lost[0]
+    return Curve(steps=curve.steps[:end], seconds=curve.seconds[:end], values=curve.values[:end]) if end else None
 
 
 def _bucketed(steps: Steps, mean: Floats, half: Floats, count: NDArray[np.int64], points: int) -> Band:

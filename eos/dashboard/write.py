@@ -10,9 +10,11 @@ from pathlib import Path
 from eos.dashboard.gather import Gathered
 from eos.dashboard.page import render
 from eos.dashboard.run import Run, metrics
+from eos.errors import RunError
 from eos.training.files import replacing
 from eos.training.folder import RunFolder
 
+_RUNS = "runs.csv"
 #: Of a run, beside its metrics.
 _COLUMNS = ("id", "path", "cell", "task", "seed", "status", "step", "time_s", "curves")
 
@@ -34,17 +36,16 @@ def write_page(found: Gathered, path: Path, *, data: bool = True) -> Written:
     """Write the page, and a folder ``NAME-data`` with runs.csv and the log of every run.
 
     Raises:
-        RunError: the disk is full.
+        RunError: the disk is full, or what stands in the place of the folder is not an earlier page's.
     """
+    folder = path.with_name(f"{path.stem}-data") if data else None
+    if folder is not None and folder.exists():
+        _check_ours(folder)
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as temporary:
         temporary.write_text(render(found.data, found.curves), encoding="utf-8")
-    folder = path.with_name(f"{path.stem}-data") if data else None
     if folder is not None:
-        folder.mkdir(exist_ok=True)
-        # Those of an earlier page; whatever else stands there is not ours.
-        for old in folder.glob("run-*.csv"):
-            old.unlink()
+        _forget_earlier(folder)
         _write_data(found, folder)
     states = Counter(run["status"] for run in found.data["runs"])
     counts = f"{len(found.runs)} run{'s' * (len(found.runs) != 1)}" + (": " if states else "")
@@ -54,10 +55,46 @@ def write_page(found: Gathered, path: Path, *, data: bool = True) -> Written:
     return Written(counts=counts, data=folder)
 
 
+def _earlier(folder: Path) -> set[str]:
+    """Files of an earlier page's folder, as its table names them."""
+    try:
+        with (folder / _RUNS).open(encoding="utf-8", newline="") as file:
+            table = csv.reader(file)
+            if next(table, [])[: len(_COLUMNS)] != list(_COLUMNS):
+                return set()
+            return {_RUNS} | {row[len(_COLUMNS) - 1] for row in table if len(row) >= len(_COLUMNS)}
+    except (OSError, UnicodeDecodeError, csv.Error):
+        return set()
+
+
+def _check_ours(folder: Path) -> None:
+    """Refuse to write over what somebody else put there."""
+    if not folder.is_dir():
+        raise RunError(f"{folder} is to hold the full data, and is no folder; choose another -o, or --no-data")
+    ours = _earlier(folder)
+    for other in (folder / _RUNS, *folder.glob("run-*.csv")):
+        if other.exists() and other.name not in ours:
+            raise RunError(
+                f"{other} is not of an earlier page, and would be written over; choose another -o, or --no-data"
+            )
+
+
+def _forget_earlier(folder: Path) -> None:
+    """Make the folder, without the files of an earlier page: those it names, and nothing else."""
+    folder.mkdir(exist_ok=True)
+    for name in _earlier(folder):
+        if Path(name).name == name:
+            (folder / name).unlink(missing_ok=True)
+
+
 def _write_data(found: Gathered, folder: Path) -> None:
     finals = [metrics(run)[0] for run in found.runs]
     names = sorted({name for final in finals for name in final})
-    with replacing(folder / "runs.csv") as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+    # A folder's name may be bytes that are no text.
+    with (
+        replacing(folder / _RUNS) as temporary,
+        temporary.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file,
+    ):
         table = csv.writer(file)
         table.writerow([*_COLUMNS, *names])
         for row, final in zip(_rows(found, folder), finals, strict=True):
@@ -85,7 +122,7 @@ def _copied(run: Run, folder: Path, number: int) -> str | None:
     name = f"run-{number}.csv"
     try:
         shutil.copyfile(RunFolder(run.path).metrics, folder / name)
-    except FileNotFoundError:
+    except OSError:
         return None
     return name
 

@@ -10,6 +10,7 @@ import pytest
 
 from eos.dashboard.gather import Reader
 from eos.dashboard.page import embedded
+from eos.dashboard.write import write_page
 from eos.errors import DataError
 from tests.dashboard.folders import write_run
 
@@ -46,8 +47,8 @@ def test_seeds_share_a_cell_and_nothing_else_does(tmp_path: Path) -> None:
         ["f"],
         ["g", "seed-1", "seed-2", "seed-3"],
     ]
-    assert len({each["name"] for each in data["cells"]}) == 6
-    assert cell(data, "b")["name"] == "gla · steps=40 · learning_rate=0.01 · precision=float32"
+    assert len({(each["budget"], each["name"]) for each in data["cells"]}) == 6
+    assert cell(data, "b")["name"] == "gla · learning_rate=0.01 · precision=float32"
     (unlike,) = [warning for warning in data["warnings"] if "not averaged together" in warning["text"]]
     assert "different data and version" in unlike["text"]
     assert sorted(unlike["cells"]) == sorted({cell(data, name)["id"] for name in ("d", "e", "g")})
@@ -130,6 +131,109 @@ def test_a_damaged_file_spoils_a_run_alone_and_is_named(
     assert any(seen in warning for warning in runs["hurt"]["warnings"])
     assert runs["whole"]["warnings"] == []
     assert runs["whole"]["metrics"] == {"test/accuracy": 0.5}
+
+
+DEEP = "[" * 100_000
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("result.json", '{"status": "finished", "wall_seconds": NaN}'),
+        (
+            "result.json",
+            '{"status": "finished", "wall_seconds": Infinity, "metrics": {"test": {"accuracy": 1' + "0" * 400 + "}}}",
+        ),
+        ("result.json", DEEP),
+        ("run.json", '{"starts": [{"time": NaN, "versions": {"torch": NaN}, "command": ["eos", NaN]}]}'),
+        ("metrics.csv", "step,seconds,metric,value\n1,0.5,train/tokens_per_second,nan\n"),
+        ("metrics.csv", "step,seconds,metric,value\n99999999999999999999,0.5,train/loss,1\n2,1,train/loss,2\n"),
+        ("learned.json", DEEP),
+        ("recipe.yaml", "model: " + DEEP),
+        ("study.json", "{}"),
+        ("study.json", "[]"),
+        ("study.json", DEEP),
+    ],
+    ids=lambda value: value[:40] if isinstance(value, str) else None,
+)
+def test_no_damage_keeps_the_others_from_the_page(tmp_path: Path, name: str, content: str) -> None:
+    write_run(tmp_path / "whole", seed=1)
+    write_run(tmp_path / "hurt", "learning_rate=0.01", seed=2)
+    (tmp_path / "hurt" / name).write_text(content)
+    found = Reader([tmp_path], command="eos report").gather()
+    write_page(found, tmp_path / "page.html")
+    assert any(run["metrics"] == {"test/accuracy": 0.5} for run in found.data["runs"])
+    told_of = [run["path"] for run in found.data["runs"]] + [each["path"] for each in found.data["unreadable"]]
+    assert str(tmp_path / "hurt") in told_of
+    text = json.dumps(found.data, allow_nan=False)
+    assert "hurt" in text
+
+
+def test_a_log_that_is_a_folder_is_told(tmp_path: Path) -> None:
+    write_run(tmp_path / "hurt")
+    (tmp_path / "hurt" / "metrics.csv").unlink()
+    (tmp_path / "hurt" / "metrics.csv").mkdir()
+    found = Reader([tmp_path], command="eos report").gather()
+    write_page(found, tmp_path / "page.html")
+    assert "metrics.csv cannot be read" in found.data["runs"][0]["warnings"][0]
+
+
+def test_folders_that_may_not_be_read_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As another user's are; whoever runs this test may read all."""
+    write_run(tmp_path / "whole")
+    write_run(tmp_path / "closed")
+    scandir = os.scandir
+
+    def refuse(path: Path) -> Any:
+        if Path(path).name == "closed":
+            raise PermissionError(13, "Permission denied")
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    data = told(tmp_path)
+    assert [Path(run["path"]).name for run in data["runs"]] == ["whole"]
+    assert data["unreadable"] == [{"path": str(tmp_path / "closed"), "error": "Permission denied"}]
+
+
+def test_half_a_result_is_no_running_run(tmp_path: Path) -> None:
+    write_run(tmp_path / "hurt")
+    (tmp_path / "hurt" / "result.json").write_text('{"status": "fini')
+    data = told(tmp_path)
+    assert (data["runs"][0]["status"], data["runs"][0]["reason"]) == (
+        "failed",
+        "result.json is damaged: how the run ended is not known",
+    )
+    assert any("result.json cannot be read" in warning["text"] for warning in data["warnings"])
+
+
+def test_metrics_that_are_no_numbers_are_warned_of(tmp_path: Path) -> None:
+    write_run(tmp_path / "nan", accuracy=None)
+    (warning,) = told(tmp_path)["warnings"]
+    assert warning["text"].endswith("nan: test/accuracy not finite, and in no mean")
+
+
+def test_a_command_can_be_pasted(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "odd")
+    record = {"starts": [{"command": ["eos", "train", "run=q/my run; touch pwned #"]}]}
+    (run / "run.json").write_text(json.dumps(record))
+    (shown,) = told(tmp_path)["runs"]
+    assert shown["command"] == "eos train 'run=q/my run; touch pwned #'"
+
+
+def test_a_seed_counts_once_in_a_band(tmp_path: Path) -> None:
+    for name, seed, low in (("a", 1, 1.0), ("b", 1, 1.0), ("c", 2, 3.0)):
+        write_run(tmp_path / name, seed=seed, values=[low + 2, low])
+    (mean,) = [curve for curve in told(tmp_path)["curves"] if "cell" in curve and curve["tag"].startswith("train")]
+    assert mean["n"] == [(10, 2)] or mean["n"] == [[10, 2]]
+
+
+def test_names_leave_the_budget_to_the_menu(tmp_path: Path) -> None:
+    write_run(tmp_path / "short")
+    write_run(tmp_path / "long", "steps=80")
+    data = told(tmp_path)
+    assert [each["name"] for each in data["cells"]] == ["gla", "gla"]
+    assert len({each["budget"] for each in data["cells"]}) == 2
+    assert len({each["key"] for each in data["cells"]}) == 2
 
 
 @pytest.mark.parametrize(

@@ -76,6 +76,16 @@ def test_a_run_that_ends_early_leaves_the_mean_at_its_end() -> None:
     np.testing.assert_allclose(found.mean[12:], rows[:2, 12:].mean(0))
 
 
+def test_a_run_that_stops_being_finite_leaves_the_mean_there() -> None:
+    rows = np.random.default_rng(1).normal(size=(3, 30))
+    rows[2, 12:] = np.nan
+    found = band([curve(row) for row in rows])
+    assert found is not None
+    assert found.runs == [(0, 3), (12, 2)]
+    np.testing.assert_allclose(found.mean[12:], rows[:2, 12:].mean(0))
+    assert band([curve(np.full(4, np.nan))]) is None
+
+
 def test_only_steps_that_all_have_logged_are_averaged() -> None:
     found = band([curve(np.arange(9), every=2), curve(np.arange(6), every=3)])
     assert found is not None

@@ -1,6 +1,8 @@
 """The page as a file, and the full data beside it."""
 
 import csv
+import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -8,6 +10,7 @@ import pytest
 from eos.cli.main import main
 from eos.dashboard.gather import Reader
 from eos.dashboard.write import write_page
+from eos.errors import RunError
 from tests.dashboard.folders import write_run
 
 
@@ -18,7 +21,12 @@ def test_the_full_data_stands_beside_the_page_and_takes_nothing_away(tmp_path: P
     own = tmp_path / "page-data" / "notes.txt"
     own.parent.mkdir()
     own.write_text("mine")
-    (own.parent / "run-7.csv").write_text("of an earlier page")
+    for seed in (3, 4):
+        write_run(tmp_path / "runs" / f"seed-{seed}", seed=seed)
+    written = write_page(Reader([tmp_path / "runs"], command="eos report").gather(), page)
+    assert written.counts == "4 runs: 4 ok"
+    for seed in (3, 4):
+        shutil.rmtree(tmp_path / "runs" / f"seed-{seed}")
     written = write_page(Reader([tmp_path / "runs"], command="eos report").gather(), page)
     assert written.counts == "2 runs: 2 ok"
     assert own.read_text() == "mine"
@@ -30,6 +38,34 @@ def test_the_full_data_stands_beside_the_page_and_takes_nothing_away(tmp_path: P
     ]
     log = tmp_path / "runs" / "seed-2" / "metrics.csv"
     assert (own.parent / "run-1.csv").read_bytes() == log.read_bytes()
+
+
+@pytest.mark.parametrize("name", ["run-1.csv", "runs.csv"])
+def test_what_somebody_else_put_there_is_not_written_over(tmp_path: Path, name: str) -> None:
+    write_run(tmp_path / "runs" / "a")
+    precious = tmp_path / "page-data" / name
+    precious.parent.mkdir()
+    precious.write_text("precious")
+    found = Reader([tmp_path / "runs"], command="eos report").gather()
+    with pytest.raises(RunError, match=rf"{name} is not of an earlier page"):
+        write_page(found, tmp_path / "page.html")
+    assert precious.read_text() == "precious"
+    assert not (tmp_path / "page.html").exists()
+    write_page(found, tmp_path / "page.html", data=False)
+
+
+def test_a_file_in_the_place_of_the_data_is_told(tmp_path: Path) -> None:
+    write_run(tmp_path / "runs" / "a")
+    (tmp_path / "page-data").write_text("a file")
+    with pytest.raises(RunError, match="is no folder; choose another -o, or --no-data"):
+        write_page(Reader([tmp_path / "runs"], command="eos report").gather(), tmp_path / "page.html")
+
+
+def test_a_folder_whose_name_is_no_text_is_written(tmp_path: Path) -> None:
+    (tmp_path / "runs").mkdir()
+    write_run(tmp_path / "runs" / os.fsdecode(b"\xff\xfe"))
+    written = write_page(Reader([tmp_path / "runs"], command="eos report").gather(), tmp_path / "page.html")
+    assert written.counts == "1 run: 1 ok"
 
 
 def test_the_command_says_what_it_wrote_and_refuses_what_is_no_folder(
