@@ -33,13 +33,8 @@ def command(runs: tuple[Path, ...], studies: tuple[str, ...], output: Path, no_d
     from eos.dashboard.gather import Reader
     from eos.dashboard.write import write_page
 
-    asked = [
-        *map(str, runs),
-        *(part for url in studies for part in ("--study", url)),
-        "-o",
-        str(output),
-        *(["--no-data"] * no_data),
-    ]
+    asked = [*map(str, runs), *(part for url in studies for part in ("--study", url)), "-o", str(output)]
+    asked += ["--no-data"] * no_data
     reader = Reader(runs, storages=studies, command=shlex.join(["eos", "report", *asked]))
     with progress("reading runs") as each:
         found = reader.gather(each=each)

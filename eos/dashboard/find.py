@@ -41,7 +41,7 @@ def find(roots: Sequence[Path]) -> Found:
     closed: dict[Path, str] = {}
     for root in roots:
         if not root.is_dir():
-            raise DataError(f"{root} is no folder: name folders that hold runs, such as runs")
+            raise DataError(f"{root} is no folder: name folders that hold runs, or train some first (eos train)")
         for folder in _folders(root, set(), closed):
             held = RunFolder(folder)
             try:
