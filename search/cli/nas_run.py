@@ -1,5 +1,6 @@
 """Begins architecture searches, goes on with them, and takes networks out of them."""
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from search.cli.nas import CACHE, OWN, ROOT
 from search.cli.request import Request, put, split
 from search.export import Exported, export_recipe
 from search.nas.architecture import Architecture
+from search.nas.baselines import mixers
 from search.nas.folder import PHASES, NASFolder, opened, remember, reopened
 from search.nas.phases import Search, Show, Stopped
 from search.nas.recipe import NASRecipe
@@ -32,11 +34,19 @@ def run_nas(arguments: Sequence[str]) -> int:
     request = split(arguments, OWN)
     skip, until = _phases(request)
     nas = nas_recipe(request)
-    base = _base(request, nas)
+    base = opened_base(request, nas)
     name = request.own.get("name", request.own.get("search", "nas_mqar"))
     folder = NASFolder(Path(request.own.get("folder", ROOT / name)))
-    space = opened(folder, nas, base)
-    remember(folder, nas, base)
+    try:
+        space = opened(folder, nas, base)
+        if "retrain" not in skip and PHASES.index(until) >= PHASES.index("retrain"):
+            mixers(space)  # before hours are spent
+        remember(folder, nas, base)
+    except BaseException:
+        if not folder.record.exists():
+            # A folder without a search would only stand in the way of the next try.
+            shutil.rmtree(folder.path, ignore_errors=True)
+        raise
     go_on = again("nas", *arguments)
     with StopRequest() as stop:
         search = Search(
@@ -108,7 +118,8 @@ def export_member(path: Path, number: int, *, into: Path, name: str | None) -> E
     return export_recipe(recipe, into=into, name=name or f"{path.name}_{number}".replace("-", "_"))
 
 
-def _base(request: Request, nas: NASRecipe) -> Recipe:
+def opened_base(request: Request, nas: NASRecipe) -> Recipe:
+    """The run that all networks differ from: what the command names, or else the experiment of the search."""
     named = {text.partition("=")[0] for text in request.overrides}
     first = (
         [] if named & {"experiment", "model", "task"} or nas.experiment is None else [f"experiment={nas.experiment}"]
@@ -122,10 +133,8 @@ def _phases(request: Request) -> tuple[list[str], str]:
     for phase in (*skip, until):
         if phase not in PHASES:
             raise RecipeError(unknown("phase", phase, PHASES))
-    if needed := [phase for phase in skip if phase not in ("rank", "finalists", "retrain", "report")]:
-        raise RecipeError(
-            f"skip={needed[0]}: what follows needs it; rank, finalists, retrain and report can be skipped"
-        )
+    if needed := [phase for phase in skip if phase not in SKIPPED]:
+        raise RecipeError(f"skip={needed[0]}: what follows needs it; {', '.join(SKIPPED)} can be skipped")
     return skip, until
 
 
