@@ -18,6 +18,7 @@ def command() -> None:
     \b
       eos nas KEY=VALUE …         begin an architecture search, or go on with it
       eos nas report FOLDER       write its report anew
+      eos nas check FOLDER        whether shared weights rank as training from scratch does
       eos nas export FOLDER N     member N of its front as recipes that train by name
 
     KEY=VALUE names recipes and changes their keys as for eos train: they say the run that all networks differ from.
@@ -69,6 +70,19 @@ def report(folder: Path) -> int:
     for name in write_report(reopen(folder)):
         print_line(str(folder / name))
     return 0
+
+
+@command.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--networks", type=click.IntRange(min=3), default=24, show_default=True, help="How many are trained.")
+def check(folder: Path, networks: int) -> int:
+    """Whether shared weights rank as training from scratch does: Kendall's τ with its bootstrap interval.
+
+    Some of the scored networks are trained with the budget of the phase retrain; the same command goes on.
+    """
+    from search.cli.nas_run import run_check
+
+    return run_check(folder, networks)
 
 
 @command.command()

@@ -103,6 +103,23 @@ def reopen(path: Path) -> Search:
     )
 
 
+def run_check(path: Path, networks: int) -> int:
+    """Train some networks from scratch and tell how their order agrees with what was said before; the exit status."""
+    from search.nas.check import check
+
+    search = reopen(path)
+    try:
+        with search.show.progress("networks trained") as each:
+            found = check(search, networks, each=each)
+    except Stopped as stopped:
+        click.echo(f"Stopped and saved. To go on: {again('nas', 'check', str(path))}", err=True)
+        return 128 + stopped.signal
+    print_line(f"Kendall's τ with {networks} networks trained from scratch, and its 95 % bootstrap interval:")
+    for name, one in found.items():
+        print_line(f"  {name:<20} {one.tau:+.2f}  [{one.low:+.2f}, {one.high:+.2f}]")
+    return 0
+
+
 def export_member(path: Path, number: int, *, into: Path, name: str | None) -> Exported:
     """Write a member of a search's front as recipes.
 

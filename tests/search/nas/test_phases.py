@@ -12,6 +12,7 @@ from eos.cli.recipes import load_run_recipe
 from eos.errors import DataError, RunError
 from eos.training.report import SilentReport
 from eos.training.stopping import StopRequest
+from search.nas.check import check
 from search.nas.folder import PHASES, NASFolder, opened, remember, reopened
 from search.nas.phases import Search, Show, Stopped, spread
 from search.nas.report import write_report
@@ -194,6 +195,25 @@ def test_the_report_tells_every_phase(search_of: Callable[..., Search]) -> None:
     fronts = search.folder.read("evolve")["fronts"]
     assert set(fronts) == {"found", "random", "softmax only", "linear only"}
     assert {layer["mixer"] for each in fronts["softmax only"] for layer in each["network"]["layers"]} == {"softmax"}
+
+
+def test_networks_trained_from_scratch_are_compared_and_go_on(search_of: Callable[..., Search]) -> None:
+    search = search_of(retrain={"networks": 1, "seeds": 1, "steps": 2})
+    with pytest.raises(RunError, match="the phase score is not done"):
+        check(search, 3, each=lambda done, of: None)
+    search.run(until="rank")
+
+    def kill(done: int, of: int) -> None:
+        if done == 2:
+            raise Killed
+
+    with pytest.raises(Killed):
+        check(search, 4, each=kill)
+    first = (search.folder.path / "checked" / "000" / "result.json").stat().st_mtime_ns
+    found = check(search, 4, each=lambda done, of: None)
+    assert (search.folder.path / "checked" / "000" / "result.json").stat().st_mtime_ns == first
+    assert {"shared weights", "ranker", "parameters", "synflow"} <= set(found)
+    assert len(search.folder.read("check")["networks"]) == 4
 
 
 def test_spread_keeps_the_best_and_the_order() -> None:
