@@ -1,7 +1,7 @@
 """A headless Chromium that tells of every error, every request and every breach of the policy."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -129,6 +129,9 @@ class Visitor:
             url for url in self.requests if not url.startswith(("file:", "data:", "blob:", "about:", "http://127"))
         ]
         assert foreign == [], foreign
+
+
+Open = Callable[..., Visitor]
 
 
 def _path(download: Download) -> Path:

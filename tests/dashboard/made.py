@@ -1,6 +1,7 @@
 """Records and curves as the reader of run folders makes them, of any size, from a seed."""
 
 import gzip
+import hashlib
 import itertools
 import math
 from typing import Any
@@ -135,6 +136,7 @@ def _cell(
     parameters = 49_616 * width // 64 + 1200 * expand + 640 * oscillation
     return {
         "id": number,
+        "key": hashlib.sha1(f"{task} {name}".encode()).hexdigest()[:8],
         "name": name,
         "task": task,
         "model": "gla",
@@ -390,7 +392,7 @@ def _study(numbers: np.random.Generator) -> Json:
 
 def _with_markup(data: Json) -> Json:
     """Names, reasons, tags, samples and the rest with markup put before them; what links records stays as it is."""
-    fixed = {"task", "status", "state", "kind", "metric", "started", "made", "over", "schema"}
+    fixed = {"key", "task", "status", "state", "kind", "metric", "started", "made", "over", "schema"}
 
     def changed(value: Any, key: str = "") -> Any:
         if isinstance(value, str):

@@ -7,7 +7,6 @@ import shutil
 import statistics
 import subprocess
 import xml.etree.ElementTree as ET
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -16,7 +15,7 @@ from PIL import Image
 from playwright.sync_api import Browser
 
 from eos.dashboard.page import render
-from tests.dashboard.chromium import PAGES, SIZES, Visitor, chromium, written
+from tests.dashboard.chromium import PAGES, SIZES, Open, Visitor, written
 from tests.dashboard.made import HOSTILE, made
 
 pytestmark = [
@@ -37,34 +36,6 @@ TIMED = """async ([selector, value]) => {
   }
   return times;
 }"""
-
-Open = Callable[..., Visitor]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as started:
-        yield started
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("pages")
-
-
-@pytest.fixture
-def visit(browser: Browser, folder: Path) -> Iterator[Open]:
-    visitors = []
-
-    def opened(size: str = "48", fragment: str = "/overview", **options: object) -> Visitor:
-        visitor = Visitor(browser, **options)  # type: ignore[arg-type]
-        visitors.append(visitor)
-        visitor.open(written(folder, size), fragment)
-        return visitor
-
-    yield opened
-    for visitor in visitors:
-        visitor.close()
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

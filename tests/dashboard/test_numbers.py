@@ -2,7 +2,6 @@
 
 import csv
 import io
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ from playwright.sync_api import Browser
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
-from tests.dashboard.chromium import Visitor, chromium, written
+from tests.dashboard.chromium import Visitor, written
 from tests.dashboard.made import made
 
 pytestmark = [
@@ -22,12 +21,6 @@ pytestmark = [
 
 METRICS = {"test/accuracy": 1, "test/nats_per_answer": -1}
 Values = dict[str, dict[int, float]]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as started:
-        yield started
 
 
 def _values(data: dict[str, Any], metric: str) -> Values:

@@ -8,13 +8,23 @@ function takeData(data) {
   store.cache = new Map();
   store.runsOf = new Map(data.cells.map((cell) => [cell.id, []]));
   for (const run of data.runs) store.runsOf.get(run.cell)?.push(run);
-  const counts = new Map();
-  for (const cell of data.cells) counts.set(cell.name, (counts.get(cell.name) ?? 0) + 1);
-  // A link names a cell by its name; by its number too where two have the name (two tasks or budgets).
-  store.keyOf = new Map(
-    data.cells.map((cell) => [cell.id, counts.get(cell.name) > 1 ? `${cell.name}~${cell.id}` : cell.name]),
-  );
-  store.cellOf = new Map(data.cells.map((cell) => [store.keyOf.get(cell.id), cell]));
+  store.keyOf = new Map(data.cells.map((cell) => [cell.id, `${cell.name}~${cell.key}`]));
+  store.cellOf = new Map(data.cells.map((cell) => [cell.key, cell]));
+}
+
+// The cell that an address names, NAME~KEY. The key alone finds it, since a name tells what sets a cell apart from the
+// others here and so changes with them; a bare name will do where one cell has it.
+function cellAt(address) {
+  const found = store.cellOf.get(address.slice(address.lastIndexOf("~") + 1));
+  if (found) return found;
+  const namesakes = store.data.cells.filter((cell) => cell.name === address);
+  return namesakes.length === 1 ? namesakes[0] : null;
+}
+
+// A list of addresses with a cell's put in, or taken out whatever it was called there.
+function toggledCell(addresses, cell) {
+  const others = addresses.filter((address) => cellAt(address) !== cell);
+  return others.length < addresses.length ? others : [...addresses, store.keyOf.get(cell.id)];
 }
 
 // Work that several pages ask for is done once for each set of records.

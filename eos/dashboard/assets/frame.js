@@ -96,6 +96,10 @@ function unfoldSelection(open) {
   draw();
 }
 
+// What was chosen among the cells of one budget, or of one task, means nothing among those of another.
+const OTHER_BUDGET = { base: "", left: "", right: "", part: "", length: "", device: "" };
+const OTHER_TASK = { ...OTHER_BUDGET, budget: "", metric: "", hide: [], pin: [], columns: [], group: "" };
+
 function selection(view) {
   const one = (value) => ({ value, label: value });
   const metrics = Object.entries(view.info.metrics).map(([metric, kind]) => ({
@@ -103,12 +107,11 @@ function selection(view) {
     label: `${tagText(metric)} ${kind.higher ? "↑" : "↓"}`,
   }));
   const bases = view.scope.map((cell) => ({ value: store.keyOf.get(cell.id), label: cell.name }));
-  const clear = { task: "", budget: "", metric: "", base: "", hide: [], pin: [] };
   return h(
     "div",
     { class: selectionOpen ? "selection open" : "selection", role: "group", "aria-label": "Selection for all pages" },
-    menu("task", "task", view.tasks.map(one), view.task, (task) => setState({ ...clear, task })),
-    menu("budget", "budget", view.budgets.map(one), view.budget, (budget) => setState({ budget, base: "" })),
+    menu("task", "task", view.tasks.map(one), view.task, (task) => setState({ ...OTHER_TASK, task })),
+    menu("budget", "budget", view.budgets.map(one), view.budget, (budget) => setState({ ...OTHER_BUDGET, budget })),
     menu("metric", "metric", metrics, view.metric, (metric) => setState({ metric })),
     menu("baseline", "baseline", bases, view.base ? store.keyOf.get(view.base.id) : "", (base) => setState({ base })),
     h("label", { class: "choice filter" }, "filter ", filterInput()),
@@ -171,8 +174,9 @@ function notes(view) {
     result.push(
       warning(`Since ${trouble.since} the folders cannot be read (`, named(trouble.reason), "). This is what was read before."),
     );
-  if (state.unknown.length)
-    result.push(warning(`The link names what this page does not know: ${state.unknown.join(", ")}. It was left out.`));
+  const unknown = unknownNames(view);
+  if (unknown.length)
+    result.push(warning("The link names what this page does not know: ", named(unknown.join(", ")), ". It was left out."));
   for (const key of ["data", "version", "precision"]) {
     const values = distinct(view.scope.map((cell) => cell[key]));
     if (values.length < 2) continue;
@@ -246,6 +250,7 @@ const HELP = [
   ["← →", "move between tabs"],
   ["word", "filter: cells whose name or options hold the word"],
   ["layers>4, norm=rms", "filter: cells whose option compares so"],
+  ["parameters > 50k", "the same with spaces and with k, M or G"],
   ["status=failed", "filter: cells with such a run"],
   ["Shift and click", "pin a row of the overview, as its star does"],
   ["drag, double click", "zoom a figure, and back"],
@@ -256,7 +261,7 @@ const TERMS = [
   ["context", "settings that are equal in all but one stage"],
   ["p_Holm", "p of a t-test, corrected for all comparisons of the panel (Holm)"],
   ["points", "hundredths of a fraction: 0.91 is 3 points above 0.88"],
-  ["5/6", "5 finished runs of 6"],
+  ["5/6", "5 finished seeds of 6"],
 ];
 
 function showHelp() {

@@ -40,7 +40,7 @@ const DEFAULTS = {
 };
 const PAGES = ["overview", "stages", "curves", "tradeoffs", "recall", "search", "run", "memory"];
 
-const state = { page: "overview", unknown: [], ...structuredClone(DEFAULTS) };
+const state = { page: "overview", unknown: [], linked: new Set(), ...structuredClone(DEFAULTS) };
 
 function readFragment(fragment) {
   const [path, query = ""] = fragment.replace(/^#\/?/, "").split("?");
@@ -54,9 +54,64 @@ function readFragment(fragment) {
     else if (typeof standard === "boolean") chosen[key] = parameters.get(key) === "1";
     else if (typeof standard === "number") chosen[key] = Number(parameters.get(key)) || standard;
     else chosen[key] = parameters.get(key);
+    const boolean = typeof standard === "boolean" && !["0", "1"].includes(parameters.get(key));
+    const number = typeof standard === "number" && !Number(parameters.get(key));
+    if (boolean || number) unknown.push(`${key}=${parameters.get(key)}`);
   }
   if (path && !PAGES.includes(path)) unknown.push(path);
-  return { page: PAGES.includes(path) ? path : "overview", unknown, ...chosen };
+  const linked = new Set([...parameters].map(([key, value]) => `${key}=${value}`));
+  return { page: PAGES.includes(path) ? path : "overview", unknown, linked, ...chosen };
+}
+
+// What each setting can name in these records.
+function nameable(view) {
+  const { cells, runs, studies, recall, curves } = store.data;
+  const study = chosenStudy();
+  const tags = distinct(curves.map((entry) => entry.tag));
+  const cell = (address) => cellAt(address) !== null;
+  const column = (key) => overviewKeys(view).includes(key.replace(/^-/, ""));
+  const among = (list) => (value) => list.includes(value);
+  return {
+    task: among(view.tasks),
+    budget: among(view.budgets),
+    metric: among(Object.keys(view.info.metrics)),
+    base: (address) => view.scope.includes(cellAt(address)),
+    hide: cell,
+    pin: cell,
+    against: cell,
+    theme: among(["light", "dark"]),
+    group: column,
+    columns: column,
+    sort: (value) => !value.startsWith("overview:") || column(value.slice("overview:".length)),
+    x: among(Object.keys(AXES)),
+    left: among(tags),
+    right: among(tags),
+    seeds: among(["band", "lines"]),
+    cost: among(Object.keys(COSTS)),
+    device: among(distinct(cells.flatMap((owner) => runsOf(owner).map((run) => placeOf(run, owner))))),
+    mode: among(["value", "difference"]),
+    part: among(recall.map((entry) => entry.part)),
+    length: among(recall.flatMap((entry) => entry.rows).map(String)),
+    study: among(studies.map((other) => other.name)),
+    top: among(Object.keys(BEST)),
+    across: among(study ? parametersOf(study) : []),
+    down: among(study ? parametersOf(study) : []),
+    importance: among(study ? Object.keys(study.importances) : []),
+    run: among(runs.map((run) => run.path)),
+    memory: among(memoryRuns().map((run) => run.path)),
+  };
+}
+
+// What the link names and nothing here is called: settings, and values of settings. What was chosen since is no longer meant.
+function unknownNames(view) {
+  if (state.linked.size === 0) return state.unknown;
+  const values = Object.entries(nameable(view)).flatMap(([key, known]) =>
+    [state[key]]
+      .flat()
+      .filter((value) => value !== DEFAULTS[key] && state.linked.has(`${key}=${value}`) && !known(value))
+      .map((value) => `${key}=${value}`),
+  );
+  return [...state.unknown, ...values];
 }
 
 function fragmentOf(wanted) {
@@ -67,7 +122,7 @@ function fragmentOf(wanted) {
     else if (value === standard) continue;
     else parameters.append(key, typeof value === "boolean" ? (value ? "1" : "0") : value);
   }
-  const query = parameters.toString();
+  const query = parameters.toString().replaceAll("%7E", "~");
   return `#/${wanted.page}${query ? `?${query}` : ""}`;
 }
 
@@ -83,8 +138,4 @@ function setState(changes, { push = false, part = "all" } = {}) {
   if (push) history.pushState(null, "", address);
   else history.replaceState(null, "", address);
   draw(part);
-}
-
-function toggled(list, item) {
-  return list.includes(item) ? list.filter((other) => other !== item) : [...list, item];
 }

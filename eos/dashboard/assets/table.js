@@ -29,7 +29,7 @@ function sortedRows(rows, columns, sort) {
   return keyed.sort(order).map((entry) => entry.row);
 }
 
-// {name, caption, columns, rows, sort, children, rowKey, rowClass, shiftClick, group, best, note}
+// {name, caption, columns, rows, sort, children, rowKey, rowName, rowClass, shiftClick, group, best, note}
 function dataTable(spec) {
   const { name, columns } = spec;
   const sort = sortOf(name, spec.sort);
@@ -167,6 +167,6 @@ function foldButton(spec, row, key, open) {
   return button(open ? "▾" : "▸", `fold ${key}`, click, {
     class: "icon",
     "aria-expanded": String(open),
-    "aria-label": `Seeds of ${spec.rowKey(row)}`,
+    "aria-label": `Seeds of ${spec.rowName(row)}`,
   });
 }

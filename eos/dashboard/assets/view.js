@@ -45,7 +45,7 @@ function currentView() {
   };
   view.trials = inScope.filter((cell) => cell.study !== null).length;
   view.worst = state.worst ? worstValue(view) : null;
-  const given = store.cellOf.get(state.base);
+  const given = cellAt(state.base);
   view.base = scope.includes(given) ? given : defaultBaseline(scope, metric);
   view.values = (cell) => valuesOf(cell, view.metric, view.worst);
   view.summary = (cell) =>
@@ -54,10 +54,10 @@ function currentView() {
   view.decimals = typicalDecimals(summaries);
   view.differenceDecimals = typicalDecimals(summaries, differenceScale(kind.fraction));
   const matches = filterOf(state.filter, view);
-  const hidden = new Set(state.hide);
-  view.hidden = scope.filter((cell) => hidden.has(store.keyOf.get(cell.id)));
-  view.shown = scope.filter((cell) => !hidden.has(store.keyOf.get(cell.id)) && matches(cell));
-  view.pinned = state.pin.map((key) => store.cellOf.get(key)).filter((cell) => scope.includes(cell));
+  const hidden = new Set(state.hide.map(cellAt));
+  view.hidden = scope.filter((cell) => hidden.has(cell));
+  view.shown = scope.filter((cell) => !hidden.has(cell) && matches(cell));
+  view.pinned = distinct(state.pin.map(cellAt)).filter((cell) => scope.includes(cell));
   view.slots = slotsOf(view);
   return view;
 }
@@ -72,8 +72,15 @@ function defaultBaseline(scope, metric) {
   const parts = (cell) => cell.name.split(" · ").length;
   const most = scope.reduce((largest, cell) => Math.max(largest, score(cell)), 0);
   const usable = scope.filter((cell) => score(cell) >= most / 2 && seeds(cell) > 0);
-  const better = (a, b) => parts(a) - parts(b) || score(b) - score(a) || seeds(b) - seeds(a) || a.id - b.id;
+  const better = (a, b) =>
+    parts(a) - parts(b) || score(b) - score(a) || seeds(b) - seeds(a) || earlier(a, b) || a.id - b.id;
   return [...(usable.length ? usable : scope)].sort(better)[0] ?? null;
+}
+
+// Of the levels of a sweep the first is started first; a cell that does not say when comes after those that do.
+function earlier(a, b) {
+  const [first, second] = [a, b].map((cell) => runsOf(cell).map((run) => run.started).filter(Boolean).sort()[0] ?? "~");
+  return first < second ? -1 : first > second ? 1 : 0;
 }
 
 function worstValue(view) {
@@ -119,25 +126,32 @@ function coloured(view) {
 }
 
 const COMPARISON = /^([^<>=!]+)(<=|>=|!=|=|<|>)(.*)$/;
+const MANY = { k: 1e3, m: 1e6, g: 1e9 };
 
-// Words are looked for in names and options; `layers>4` compares a number, `norm=rms` a word.
+// Words are looked for in names and options; `layers>4` compares a number (`50k`, `2M`, `1G`), `norm=rms` a word.
 function filterOf(text, view) {
   const tests = text
     .trim()
     .toLowerCase()
+    .replace(/\s*(<=|>=|!=|=|<|>)\s*/g, "$1")
     .split(/\s+/)
     .filter(Boolean)
     .map((word) => {
       const [, key, sign, wanted] = word.match(COMPARISON) ?? [];
       if (!key) return (facts) => facts.text.includes(word);
-      return (facts) =>
-        facts.pairs.some(([name, value]) => (name === key || name.endsWith(`.${key}`)) && holds(value, sign, wanted));
+      return (facts) => {
+        const values = facts.pairs.filter(([name]) => name === key || name.endsWith(`.${key}`));
+        const right = ([, value]) => holds(value, sign, wanted);
+        // A stage has a name and a label, a cell several runs: none of them may be what is not wanted.
+        return sign === "!=" ? values.length > 0 && values.every(right) : values.some(right);
+      };
     });
   return (cell) => tests.length === 0 || tests.every((test) => test(factsOf(cell, view)));
 }
 
 function holds(value, sign, wanted) {
-  const number = Number(wanted);
+  const [, digits, many] = wanted.match(/^(.*\d\.?)([kmg])$/) ?? [null, wanted, null];
+  const number = Number(digits) * (MANY[many] ?? 1);
   const compared = wanted !== "" && !Number.isNaN(number) && typeof value === "number";
   const word = String(value).toLowerCase();
   if (sign === "=") return compared ? value === number : word === wanted;
@@ -153,6 +167,7 @@ function factsOf(cell, view) {
     const pairs = [
       ...Object.entries({ ...store.data.common, ...cell.recipe }),
       ...stages.map((stage) => [stage, levelName(stage, cell.levels[stage])]),
+      ...stages.map((stage) => [stage, levelOf(stage, cell.levels[stage])?.name ?? null]),
       ...["parameters", "state_bytes", "data", "version", "precision", "model", "study"].map((key) => [key, cell[key]]),
       ["seeds", view.summary(cell).n],
       [view.metric ?? "metric", view.summary(cell).mean],

@@ -83,7 +83,7 @@ function overviewColumns(view, axisOf) {
       key: "n",
       title: "seeds",
       numeric: true,
-      hint: "finished seeds of all runs",
+      hint: "finished seeds of all seeds",
       value: (row) => (ofRun(row) ? null : view.values(row.cell).size),
       text: (row) => (ofRun(row) ? "" : seedCount(row.cell, view)),
       csv: [
@@ -137,6 +137,13 @@ function overviewColumns(view, axisOf) {
     if (column.csv === null)
       column.csv = [[column.unit ? `${column.title}_${column.unit}` : column.title, (row) => column.value(row)]];
   return columns;
+}
+
+// All columns that the table can have, whichever are in the selection now.
+function overviewKeys(view) {
+  const own = remembered("recipe keys", () => distinct(store.data.cells.flatMap((cell) => Object.keys(cell.recipe))));
+  const usual = overviewColumns(view, null).map((column) => column.key);
+  return [...usual, ...Object.keys(view.info.metrics), ...own];
 }
 
 const MORE = ["decoding", "rate", "latency", "memory", "steps", "data", "version", "precision", "device"];
@@ -240,7 +247,8 @@ function overviewTable(view) {
     rows: view.shown.map((cell) => ({ cell })),
     sort: view.kind.higher ? "-metric" : "metric",
     caption: `${metricTitle(view)} on ${view.task}, ${view.budget}: mean ± half of the 95 % t-interval over seeds. ${source(view)}`,
-    rowKey: (row) => store.keyOf.get(row.cell.id),
+    rowKey: (row) => row.cell.key,
+    rowName: (row) => row.cell.name,
     rowClass: (row) => (row.cell === view.base ? "base" : null),
     shiftClick: (row) => togglePin(row.cell),
     children: (row) => runsOf(row.cell).map((run) => ({ run })),

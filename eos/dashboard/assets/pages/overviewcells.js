@@ -1,8 +1,7 @@
 /* The cells of the overview's table that are more than text. */
 
 function seedCount(cell, view) {
-  const [finished, all] = [view.values(cell).size, runsOf(cell).length];
-  return `${finished}/${all}`;
+  return `${view.values(cell).size}/${distinct(runsOf(cell).map((run) => run.seed)).length}`;
 }
 
 function runMetric(run, view) {
@@ -12,7 +11,15 @@ function runMetric(run, view) {
 }
 
 function togglePin(cell) {
-  setState({ pin: toggled(state.pin, store.keyOf.get(cell.id)) });
+  setState({ pin: toggledCell(state.pin, cell) });
+}
+
+// The focus goes to the row that takes the place of the hidden one; after the last, to what shows all rows again.
+function hideCell(cell, control) {
+  const controls = [...document.querySelectorAll("#content [data-key^='hide ']")];
+  const next = controls[controls.indexOf(control) + 1]?.dataset.key;
+  setState({ hide: toggledCell(state.hide, cell) });
+  ((next && byKey(next)) ?? byKey("unhide"))?.focus({ preventScroll: true });
 }
 
 function nameCell(row, view) {
@@ -24,8 +31,7 @@ function nameCell(row, view) {
       h("span", { class: "hint" }, " ", named(row.run.name)),
     );
   const { cell } = row;
-  const key = store.keyOf.get(cell.id);
-  const pinned = state.pin.includes(key);
+  const pinned = view.pinned.includes(cell);
   const slot = view.slots.get(cell.id);
   return h(
     "span",
@@ -42,13 +48,13 @@ function nameCell(row, view) {
       cell === view.base ? h("span", { class: "tag" }, "baseline") : null,
       cell.study ? h("span", { class: "tag" }, "trial") : null,
     ),
-    button(pinned ? "★" : "☆", `pin ${key}`, () => togglePin(cell), {
+    button(pinned ? "★" : "☆", `pin ${cell.key}`, () => togglePin(cell), {
       class: "icon",
       "aria-pressed": String(pinned),
       "aria-label": `Pin ${cell.name}`,
       title: "Pin: draw it on all pages (Shift and click on the row)",
     }),
-    button("×", `hide ${key}`, () => setState({ hide: toggled(state.hide, key) }), {
+    button("×", `hide ${cell.key}`, (event) => hideCell(cell, event.currentTarget), {
       class: "icon",
       "aria-label": `Hide ${cell.name}`,
       title: "Hide on all pages",

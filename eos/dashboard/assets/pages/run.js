@@ -42,7 +42,7 @@ function chosenRun(view) {
 }
 
 function chosenAgainst(view, cell) {
-  const given = store.cellOf.get(state.against);
+  const given = cellAt(state.against);
   if (given) return given;
   return view.base && view.base !== cell ? view.base : null;
 }

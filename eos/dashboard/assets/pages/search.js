@@ -12,7 +12,7 @@ pages.search = {
           command("eos report runs --study runs/search/NAME/study.log -o page.html"),
         ),
   draw() {
-    const study = store.data.studies.find((other) => other.name === state.study) ?? store.data.studies[0];
+    const study = chosenStudy();
     const parts = [h("h2", {}, "Search"), studyControls(study), trialsAnswer(study)];
     if (study.trials.length === 0)
       return [...parts, teach("The study has no trials yet", para("Start a worker for it, and trials appear here."))];
@@ -25,6 +25,11 @@ pages.search = {
     ];
   },
 };
+
+function chosenStudy() {
+  const { studies } = store.data;
+  return studies.find((other) => other.name === state.study) ?? studies[0] ?? null;
+}
 
 const TRIAL_MARKS = { complete: "●", pruned: "◇", failed: "✕", running: "◐", waiting: "○" };
 
@@ -40,7 +45,7 @@ function studyControls(study) {
       "study",
       store.data.studies.map((other) => ({ value: other.name, label: other.name })),
       study.name,
-      (value) => setState({ study: value, across: "", down: "" }, { part: "page" }),
+      (value) => setState({ study: value, across: "", down: "", importance: "" }, { part: "page" }),
     ),
     h("span", { class: "counts" }, h("span", { class: "count" }, `${plural(study.trials.length, "trial")}:`), states),
     study.trials.some((trial) => trial.state === "pruned")

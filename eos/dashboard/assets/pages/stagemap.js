@@ -7,8 +7,7 @@ function stageMaps(view, effects) {
   if (grid.rows.length * grid.columns.length < 2) return null;
   const click = (point) => {
     const cell = point?.customdata && store.data.cells.find((other) => other.id === point.customdata.id);
-    if (cell && !state.pin.includes(store.keyOf.get(cell.id)))
-      setState({ pin: [...state.pin, store.keyOf.get(cell.id)] });
+    if (cell && !view.pinned.includes(cell)) setState({ pin: toggledCell(state.pin, cell) });
   };
   const list = [...grid.entries.values()];
   const columns = [
