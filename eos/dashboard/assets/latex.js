@@ -71,10 +71,14 @@ function toLatex({ columns, rows, caption, best }) {
     return best.alike.has(row) ? `${text}\\textsuperscript{$\\dagger$}` : text;
   };
   const line = (fields) => `    ${fields.join(" & ")} \\\\\n`;
+  // The command that makes the page stays last.
+  const { command } = store.data;
+  const told = caption.endsWith(command) ? caption.slice(0, -command.length).trimEnd() : caption;
   const mark = best ? " Bold: the best; $\\dagger$: not distinguishable from the best (p $\\ge$ 0.05)." : "";
+  const end = told === caption ? "" : ` ${latexText(command)}`;
   return [
     "% \\usepackage{booktabs}\n\\begin{table}\n  \\centering\n",
-    `  \\caption{${latexText(caption)}${mark}}\n`,
+    `  \\caption{${latexText(told)}${mark}${end}}\n`,
     `  \\begin{tabular}{${shown.map((column) => (column.numeric ? "r" : "l")).join("")}}\n    \\toprule\n`,
     line(shown.map((column) => latexText(column.title))),
     "    \\midrule\n",
