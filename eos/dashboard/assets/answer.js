@@ -22,6 +22,10 @@ function levelsBase(view) {
   );
 }
 
+function passed(row) {
+  return (row.corrected ?? null) !== null && row.corrected < 0.05;
+}
+
 // The marginal effect of each level of each stage; Holm's correction over all of them.
 function stageEffects(view) {
   return remembered(
@@ -50,7 +54,8 @@ function stageEffects(view) {
       const corrected = holm(tested.map((row) => row.effect.p));
       tested.forEach((row, place) => (row.corrected = corrected[place]));
       const tests = tested.map((row) => row.effect);
-      return { base, rows, tests: tests.filter((test) => test.p !== null).length, tooFew: tooFewToTell(tests) };
+      const made = tests.filter((test) => test.p !== null).length;
+      return { base, rows, tests: made, tooFew: !tested.some(passed) && tooFewToTell(tests) };
     },
   );
 }
@@ -80,7 +85,7 @@ function cellDifferences(view) {
         rows,
         apart: state.join ? [] : apart,
         tests: corrected.filter((p) => p !== null).length,
-        tooFew: tooFewToTell(rows.map((row) => row.difference)),
+        tooFew: !rows.some(passed) && tooFewToTell(rows.map((row) => row.difference)),
       };
     },
   );
@@ -97,6 +102,10 @@ function unitText(view) {
 
 function metricTitle(view) {
   return `${tagText(view.metric ?? "metric")} ${view.kind.higher ? "↑" : "↓"}`;
+}
+
+function capital(word) {
+  return word[0].toUpperCase() + word.slice(1);
 }
 
 // "5 seeds a cell", "1 to 5 seeds a cell".
@@ -126,34 +135,61 @@ function answerText(view) {
   const finished = view.family.filter((cell) => view.values(cell).size > 0);
   if (finished.length === 0) return "";
   if (finished.length === 1) return "One cell has finished runs: there is nothing to compare it with yet.";
-  const sure = rows.filter((row) => !row.isBase && row.corrected !== null && row.corrected < 0.05);
+  const sure = rows.filter(passed);
   if (sure.length > 0) {
     const size = (row) => Math.abs(row.effect.mean);
     const largest = sure.reduce((best, row) => (size(row) > size(best) ? row : best));
     const stages = distinct(sure.map((row) => row.stage));
-    const name = largest.stage[0].toUpperCase() + largest.stage.slice(1);
+    const several = distinct(rows.filter((row) => row.effect && row.effect.p !== null).map((row) => row.stage)).length > 1;
+    const name = capital(largest.stage);
     const lead =
       stages.length > 1
-        ? `${name} has the largest effect that can be told from 0`
-        : `${name} is the one stage whose effect can be told from 0`;
+        ? `${name} has the largest effect that can be told from 0.`
+        : several
+          ? `${name} is the one stage whose effect can be told from 0.`
+          : `${name}: its effect can be told from 0.`;
     const rest = tests - sure.length;
-    return `${lead}. ${effectWords(view, largest, base)}.${rest ? ` ${rest} of ${tests} comparisons of levels cannot be told from 0.` : ""}`;
+    return `${lead} ${effectWords(view, largest, base)}.${rest ? ` ${rest} of ${tests} comparisons of levels cannot be told from 0.` : ""}`;
   }
   const differences = cellDifferences(view);
-  const cells = differences.rows.filter((row) => row.corrected !== null && row.corrected < 0.05).length;
+  const cells = differences.rows.filter(passed).length;
   const few =
     tooFew || (tests === 0 && differences.tooFew)
       ? " Too few seeds to tell: no difference of ordinary size could pass the correction."
       : "";
   if (cells > 0) {
     const no = tests > 0 ? "No stage's effect can be told from 0 over its contexts, but" : "In all,";
-    return `${no} ${plural(cells, "cell")} of ${differences.rows.length} ${cells === 1 ? "differs" : "differ"} from the baseline after correction.${typicalHalf(view)}`;
+    return `${no} ${plural(cells, "cell")} of ${differences.rows.length} ${cells === 1 ? "differs" : "differ"} from the baseline after correction.${typicalHalf(view)}${thinText(rows)}`;
   }
-  if (tests + differences.tests === 0)
-    return `Nothing can be tested yet: ${seedsText(view)}, and a test needs two seeds or more in common with the baseline.`;
-  const untested = differences.rows.filter((row) => row.corrected === null && view.values(row.cell).size > 0).length;
-  const without = untested ? ` ${plural(untested, "cell")} could not be tested: too few seeds in common.` : "";
-  return `Nothing here is distinguishable from the baseline: ${seedsText(view)}.${typicalHalf(view)}${without}${few}`;
+  const without = untestedText(view, differences);
+  if (tests + differences.tests === 0) return `Nothing can be tested yet: ${seedsText(view)}.${without}`;
+  return `Nothing here is distinguishable from the baseline: ${seedsText(view)}.${typicalHalf(view)}${thinText(rows)}${without}${few}`;
+}
+
+// Why comparisons with the baseline have no test, counted.
+function untestedText(view, { rows, apart }) {
+  const without = rows.filter((row) => row.difference.p === null && view.values(row.cell).size > 0);
+  const constant = without.filter((row) => row.difference.note.includes("no variance")).length;
+  const few = without.length - constant;
+  return [
+    constant
+      ? ` ${plural(constant, "comparison")} ${constant === 1 ? "does" : "do"} not vary over seeds, so ${constant === 1 ? "it has" : "they have"} no test.`
+      : "",
+    few
+      ? ` ${plural(few, "comparison")} ${few === 1 ? "has" : "have"} too few seeds: a test needs two or more in common with the baseline.`
+      : "",
+    apart.length
+      ? ` ${plural(apart.length, "cell")} of other data, version or precision ${apart.length === 1 ? "is" : "are"} not compared.`
+      : "",
+  ].join("");
+}
+
+// An effect over one or two settings may be another in the next: how many are so few.
+function thinText(rows) {
+  const compared = rows.filter((row) => row.effect && row.effect.contexts > 0);
+  const thin = compared.filter((row) => row.effect.contexts <= 2).length;
+  if (thin === 0) return "";
+  return ` ${thin} of ${plural(compared.length, "level")} ${thin === 1 ? "was" : "were"} run in two contexts or fewer, which tells little.`;
 }
 
 // The best cells: those that no paired test tells from the one with the best mean.

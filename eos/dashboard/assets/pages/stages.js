@@ -50,7 +50,8 @@ function unfinished(finished, all) {
 }
 
 function baseText(view, effects) {
-  const words = `+ is better: ${unitText(view)} of ${tagText(view.metric)}${view.kind.higher ? "" : " that it is lower"}.`;
+  const much = view.kind.fraction ? "that many points (hundredths)" : "that much";
+  const words = `+ means better: ${tagText(view.metric)} is ${view.kind.higher ? "higher" : "lower"} by ${much}.`;
   if (!effects.base) return words;
   const lent =
     effects.base === view.base
@@ -71,10 +72,6 @@ function effectRows(effects) {
     const members = effects.rows.filter((row) => row.stage === stage && (row.isBase || row.effect.contexts > 0));
     return members.length > 1 ? [{ stage, heading: true }, ...members.sort((a, b) => value(b) - value(a))] : [];
   });
-}
-
-function capital(word) {
-  return word[0].toUpperCase() + word.slice(1);
 }
 
 function effectsPart(view, effects) {
@@ -98,14 +95,13 @@ function effectsPlot(view, rows, look) {
     scale,
   );
   const clip = (value) => Math.min(to, Math.max(from, value));
-  const sure = (row) => row.corrected !== null && row.corrected < 0.05;
   const bars = drawn
     .filter(({ row }) => row.effect.half !== null)
     .map(({ row, y }) => ({
       type: "scatter",
       mode: "lines",
       hoverinfo: "skip",
-      line: { color: sure(row) ? look.text : look.muted, width: sure(row) ? 2.5 : 1.5 },
+      line: { color: passed(row) ? look.text : look.muted, width: passed(row) ? 2.5 : 1.5 },
       x: [clip(row.effect.low * scale), clip(row.effect.high * scale)],
       y: [y, y],
     }));
@@ -128,8 +124,8 @@ function effectsPlot(view, rows, look) {
     y: drawn.map(({ y }) => y),
     marker: {
       size: 9,
-      color: drawn.map(({ row }) => (sure(row) ? look.text : look.paper)),
-      line: { width: 1.5, color: drawn.map(({ row }) => (sure(row) ? look.text : look.muted)) },
+      color: drawn.map(({ row }) => (passed(row) ? look.text : look.paper)),
+      line: { width: 1.5, color: drawn.map(({ row }) => (passed(row) ? look.text : look.muted)) },
     },
     customdata: drawn.map(({ row }) => [
       plotText(levelName(row.stage, row.level)),
@@ -172,7 +168,11 @@ function effectsPlot(view, rows, look) {
       : plotText(cutText(levelName(row.stage, row.level), wide ? 40 : 20)) + (row.isBase ? " (base)" : ""),
   );
   const longest = Math.max(...names.map((name) => name.length));
-  const height = look.row * (rows.length + 0.5) + look.row * 2 + 20;
+  const title = wide
+    ? `← worse · difference in ${plotText(unitText(view))} · better →`
+    : `${plotLines(`difference in ${unitText(view)}`, 24)}<br>← worse · better →`;
+  const titled = look.row * 1.5 + 20 + (title.split("<br>").length - 1) * look.size * 1.3;
+  const height = look.row * (rows.length + 1.5) + titled;
   return {
     data: [...bars, zero, points, arrows],
     layout: layoutOf(look, {
@@ -181,9 +181,9 @@ function effectsPlot(view, rows, look) {
         l: Math.min(wide ? 300 : 150, 24 + longest * look.small * 0.55),
         r: 16,
         t: look.row,
-        b: look.row * 1.5 + 20,
+        b: titled,
       },
-      xaxis: axis(look, `← worse · difference in ${plotText(unitText(view))} · better →`, {
+      xaxis: axis(look, title, {
         range: [from - (to - from) * 0.025, to + (to - from) * 0.025],
         nticks: 9,
       }),
@@ -280,7 +280,7 @@ function effectsTable(view, rows) {
       ? h("tr", { class: "heading" }, h("th", { scope: "rowgroup", colspan: shown.length + 1 }, capital(row.stage)))
       : h(
           "tr",
-          { class: row.isBase ? "base" : row.corrected !== null && row.corrected < 0.05 ? "sure" : null },
+          { class: row.isBase ? "base" : passed(row) ? "sure" : null },
           h("th", { scope: "row", class: "unseencell" }, named(levelName(row.stage, row.level))),
           shown.map((column) => h("td", { class: column.numeric ? "number" : "hint" }, columnText(column, row))),
         ),
@@ -317,7 +317,7 @@ function effectsTable(view, rows) {
 }
 
 function pHolmText(row) {
-  return row.corrected === null ? "" : `${pText(row.corrected)}${row.corrected < 0.05 ? " *" : ""}`;
+  return row.corrected === null ? "" : `${pText(row.corrected)}${passed(row) ? " *" : ""}`;
 }
 
 function noteText(row) {
