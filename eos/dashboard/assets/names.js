@@ -16,6 +16,12 @@ function shortNames(cells) {
   );
 }
 
+// Beside cells of other budgets a cell says its own, which its name does not.
+function cellTitle(cell) {
+  const several = remembered("several budgets", () => distinct(store.data.cells.map((other) => other.budget)).length > 1);
+  return several ? `${cell.name} · ${cell.budget}` : cell.name;
+}
+
 // Moves places apart until neighbours of the given sizes do not meet, near where they were, inside [low, high].
 function spread(places, sizes, low, high) {
   const order = places.map((place, index) => ({ place, index, size: sizes[index] })).sort((a, b) => a.place - b.place);

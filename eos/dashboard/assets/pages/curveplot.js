@@ -8,9 +8,16 @@ function xFactor(cell) {
   return cell.training_flops_per_token === null ? null : tokens * cell.training_flops_per_token;
 }
 
+// Of fewer values than this a line shows little or nothing: they are marked.
+const FEW = 3;
+
+function finiteOrNull(values) {
+  return Array.from(values, (value) => (Number.isFinite(value) ? value : null));
+}
+
 // A moving average over finite values; what is not finite stays a gap.
 function smoothed(values, width) {
-  if (width <= 1) return Array.from(values);
+  if (width <= 1) return finiteOrNull(values);
   const half = Math.floor(width / 2);
   return Array.from(values, (value, place) => {
     if (!Number.isFinite(value)) return null;
@@ -23,9 +30,8 @@ function smoothed(values, width) {
 function curveLines(cell, tag) {
   const index = curveIndex();
   const mean = index.get(`cell ${cell.id} ${tag}`);
-  const runs = runsOf(cell)
-    .map((run) => index.get(`run ${run.id} ${tag}`))
-    .filter(Boolean);
+  const logged = runsOf(cell).filter((run) => index.has(`run ${run.id} ${tag}`));
+  const runs = logged.map((run) => index.get(`run ${run.id} ${tag}`));
   const factor = state.x === "time" ? 1 : xFactor(cell);
   if (factor === null) return [];
   const scaled = (xs) => Array.from(xs, (x) => x * factor);
@@ -42,6 +48,7 @@ function curveLines(cell, tag) {
         low: band ? smoothed(low, state.smooth) : null,
         high: band ? smoothed(high, state.smooth) : null,
         n: mean.n,
+        seed: null,
         crosses,
       },
     ];
@@ -50,13 +57,14 @@ function curveLines(cell, tag) {
     const { x, y, bucketX, means, seconds } = curve(entry);
     const time = state.x === "time";
     return {
-      x: time ? Array.from(seconds) : scaled(bucketX),
+      x: time ? finiteOrNull(seconds) : scaled(bucketX),
       y: smoothed(means, state.smooth),
       low: null,
       high: null,
       n: [[0, 1]],
+      seed: logged[place].seed,
       crosses: place ? [] : time ? [] : crosses,
-      faint: time ? null : { x: scaled(x), y: Array.from(y, (value) => (Number.isFinite(value) ? value : null)) },
+      faint: time ? null : { x: scaled(x), y: finiteOrNull(y) },
     };
   });
 }
@@ -75,7 +83,7 @@ function curvePlot(view, tag, drawn, grey, look) {
     for (const line of lines)
       data.push({
         type: "scatter",
-        mode: "lines",
+        ...lineMarks(line, { color: look.rest, symbol: "circle" }),
         x: line.x,
         y: line.y,
         line: { color: look.rest, width: 1 },
@@ -106,11 +114,11 @@ function curvePlot(view, tag, drawn, grey, look) {
         });
       data.push({
         type: "scatter",
-        mode: "lines",
+        ...lineMarks(line, style),
         x: line.x,
         y: line.y,
         line: { color: style.color, width: style.slot === 0 ? 2.5 : 2, dash: style.dash },
-        customdata: line.x.map(() => [plotText(cell.name), plotText(seedWords(line.n))]),
+        customdata: line.x.map(() => [plotText(cell.name), plotText(seedWords(line))]),
         hovertemplate: "<b>%{customdata[0]}</b><br>%{y:.4g}<br>%{customdata[1]}<br>at %{x:.4s}<extra></extra>",
       });
       if (line.crosses.length)
@@ -125,7 +133,9 @@ function curvePlot(view, tag, drawn, grey, look) {
         });
     }
     const onAxes = ({ x, y }) =>
-      y.findLastIndex((value, k) => value !== null && (!state.logy || value > 0) && (!state.logx || x[k] > 0));
+      y.findLastIndex(
+        (value, k) => value !== null && x[k] !== null && (!state.logy || value > 0) && (!state.logx || x[k] > 0),
+      );
     // The label stands at the longest line: of seeds that stopped early there may be several.
     const tips = lines.map((line) => ({ line, last: onAxes(line) })).filter(({ last }) => last >= 0);
     if (tips.length === 0) continue;
@@ -149,6 +159,11 @@ function curvePlot(view, tag, drawn, grey, look) {
   return { data, layout };
 }
 
+function lineMarks(line, { color, symbol }) {
+  const few = line.y.filter((value) => value !== null).length < FEW;
+  return few ? { mode: "lines+markers", marker: { size: 7, color, symbol }, cliponaxis: false } : { mode: "lines" };
+}
+
 // The range of the means; a band that is far wider is clipped at it.
 function yRange(drawn) {
   const values = drawn
@@ -163,7 +178,7 @@ function yRange(drawn) {
 
 // Said outright, since Plotly would make room for the labels inside the axis.
 function xRange(drawn) {
-  const xs = drawn.flatMap(({ lines }) => lines.flatMap((line) => line.x)).filter((x) => !state.logx || x > 0);
+  const xs = drawn.flatMap(({ lines }) => lines.flatMap((line) => line.x)).filter((x) => x !== null && (!state.logx || x > 0));
   if (xs.length === 0) return {};
   const high = xs.reduce((a, b) => Math.max(a, b));
   if (!state.logx) return { range: [0, high] };

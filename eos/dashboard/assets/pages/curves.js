@@ -194,31 +194,31 @@ function curveFigure(view, tag, place, cells) {
   });
 }
 
-function seedWords(n) {
+function seedWords({ n, seed }) {
+  if (seed !== null) return `seed ${seed}`;
   if (n.length < 2) return plural(n[0]?.[1] ?? 0, "seed");
   return `n ${n.map(([, count]) => count).join("→")} at step ${n.at(-1)[0].toLocaleString("en-GB")}`;
 }
 
 function curveTable(view, tags, cells) {
-  const rows = cells
-    .flatMap((cell) => tags.map((tag) => ({ cell, tag, lines: curveLines(cell, tag) })))
-    .filter((row) => row.lines.length);
-  const lastOf = (row, key) => {
-    const line = row.lines[0];
+  const rows = cells.flatMap((cell) =>
+    tags.flatMap((tag) => curveLines(cell, tag).map((line) => ({ cell, tag, line }))),
+  );
+  const lastOf = ({ line }, key) => {
     const place = line.y.findLastIndex((value) => value !== null);
     return place < 0 || !line[key] ? null : line[key][place];
   };
-  const number = (key, title) => ({
+  const number = (key, title, none = "") => ({
     key,
     title,
     numeric: true,
     value: (row) => lastOf(row, key),
-    text: (row) => (lastOf(row, key) === null ? "" : threeDigits(lastOf(row, key))),
+    text: (row) => (lastOf(row, key) === null ? none : threeDigits(lastOf(row, key))),
   });
   const columns = [
     { key: "cell", title: "cell", value: (row) => row.cell.name },
     { key: "tag", title: "curve", value: (row) => tagText(row.tag) },
-    number("y", "last value"),
+    number("y", "last value", "no finite value"),
     number("low", "low"),
     number("high", "high"),
     {
@@ -228,7 +228,7 @@ function curveTable(view, tags, cells) {
       value: (row) => lastOf(row, "x"),
       text: (row) => countText(lastOf(row, "x")),
     },
-    { key: "n", title: "seeds", value: (row) => seedWords(row.lines[0].n) },
+    { key: "n", title: "seeds", value: (row) => seedWords(row.line) },
   ];
   return h(
     "details",

@@ -51,7 +51,7 @@ function runMenu(run) {
   const groups = store.data.cells.map((cell) =>
     h(
       "optgroup",
-      { label: `${cell.name} · ${cell.task}` },
+      { label: `${cellTitle(cell)} · ${cell.task}` },
       runsOf(cell).map((other) =>
         h("option", { value: other.path, selected: other === run }, `${STATUS[other.status]} ${other.name}`),
       ),
@@ -87,7 +87,7 @@ function runMenu(run) {
 function againstMenu(view, cell, against) {
   const options = store.data.cells
     .filter((other) => other.task === cell.task && other !== cell)
-    .map((other) => ({ value: store.keyOf.get(other.id), label: other.name }));
+    .map((other) => ({ value: store.keyOf.get(other.id), label: cellTitle(other) }));
   if (options.length === 0) return null;
   return menu(
     "against",
@@ -227,7 +227,7 @@ function differsTable(cell, against) {
   return h(
     "section",
     { class: "panel" },
-    h("h3", {}, "Recipe against ", named(against.name)),
+    h("h3", {}, "Recipe against ", named(cellTitle(against))),
     differing.length
       ? dataTable({
           name: "differs",
@@ -303,6 +303,7 @@ function smallCurves(entries, look) {
     );
     const { x, y, bucketX, means } = curve(entry);
     const at = { xaxis: `x${suffix}`, yaxis: `y${suffix}`, type: "scatter", mode: "lines" };
+    const few = Array.from(means).filter(Number.isFinite).length < FEW;
     data.push({
       ...at,
       x: Array.from(x),
@@ -314,6 +315,7 @@ function smallCurves(entries, look) {
       ...at,
       x: Array.from(bucketX),
       y: Array.from(means),
+      mode: few ? "lines+markers" : "lines",
       line: { color: look.text, width: 1.75 },
       hovertemplate: "%{y:.4g} at step %{x}<extra></extra>",
     });
