@@ -17,7 +17,7 @@ pages.memory = {
     const run = runs.find((other) => other.path === state.memory) ?? own ?? runs[0];
     const options = runs.map((other) => ({
       value: other.path,
-      label: `${store.data.cells.find((cell) => cell.id === other.cell).name} · seed ${other.seed}`,
+      label: `${cellTitle(store.data.cells.find((cell) => cell.id === other.cell))} · seed ${other.seed}`,
     }));
     return [
       h("h2", {}, "Memory"),
@@ -87,16 +87,16 @@ function rankAt(values, share) {
 function memoryAnswer(entries) {
   const medians = entries.map((entry) => ({ entry, median: rankAt(entry.decay_tokens.flat(), 0.5) }));
   if (medians.length === 0) return "This run's memory has no decay.";
-  const words = (value, trained) =>
-    value === Infinity
-      ? "for ever"
-      : value > trained
-        ? `${tokensText(value)} tokens (more than the ${trained} it was trained on)`
-        : `${tokensText(value)} tokens`;
+  // Of an even count this is the upper median: just half of the channels reach it.
+  const words = (value, trained) => {
+    if (value === Infinity) return "never forget";
+    const more = value > trained ? ` (more than the ${trained} it was trained on)` : "";
+    return `keep for at least ${tokensText(value)} tokens${more}`;
+  };
   const least = medians.reduce((a, b) => (b.median < a.median ? b : a));
   const most = medians.reduce((a, b) => (b.median > a.median ? b : a));
-  if (least === most) return `Half of the channels keep longer than ${words(least.median, least.entry.length)}.`;
-  return `Half of the channels of ${layerName(least.entry, entries)} keep longer than ${words(least.median, least.entry.length)}, of ${layerName(most.entry, entries)} longer than ${words(most.median, most.entry.length)}.`;
+  if (least === most) return `Half of the channels ${words(least.median, least.entry.length)}.`;
+  return `Half of the channels of ${layerName(least.entry, entries)} ${words(least.median, least.entry.length)}, half of those of ${layerName(most.entry, entries)} ${words(most.median, most.entry.length)}.`;
 }
 
 function memoryCaveats(layers) {
