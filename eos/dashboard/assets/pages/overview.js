@@ -29,7 +29,30 @@ function comparedText(view) {
     { class: "answer" },
     para(answerText(view)),
     hint(what, summary ? [" ", summary] : "", chance ? ` ${chance}` : ""),
+    elsewhere(view),
   );
+}
+
+// Cells of other budgets and tasks are a step away, not missing.
+function elsewhere(view) {
+  const { cells } = store.data;
+  const link = (found, words, changes) =>
+    h("a", { href: linkTo(changes) }, plural(found.length, "cell"), words[0], named(words[1]));
+  const budgets = view.budgets
+    .filter((budget) => budget !== view.budget)
+    .map((budget) =>
+      link(
+        cells.filter((cell) => cell.task === view.task && cell.budget === budget),
+        [" with ", budget],
+        { ...OTHER_BUDGET, task: view.task, budget },
+      ),
+    );
+  const tasks = view.tasks
+    .filter((task) => task !== view.task)
+    .map((task) => link(cells.filter((cell) => cell.task === task), [" on ", task], { ...OTHER_TASK, task }));
+  const links = [...budgets, ...tasks];
+  if (links.length === 0) return null;
+  return hint("Also here: ", links.map((one, place) => [place ? ", " : "", one]), ".");
 }
 
 // What differs between the cells of this selection: keys of the recipe that are not the same in all.
