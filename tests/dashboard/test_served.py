@@ -1,4 +1,4 @@
-"""The served page: asks again, keeps its place, says when it was updated and when its server is gone."""
+"""The served page: asks again, keeps its place, says when it last changed and when its server is gone."""
 
 import json
 from collections.abc import Iterator
@@ -95,7 +95,7 @@ def test_a_served_page_follows_its_runs(browser: Browser, served: Served) -> Non
     page.fill("[data-key=filter]", "gla")
     page.evaluate("scrollTo(0, 150)")
     served.change()
-    page.wait_for_selector("#live:has-text('updated')", timeout=15_000)
+    page.wait_for_selector("#live:has-text('last change')", timeout=15_000)
     page.wait_for_selector(".counts:has-text('◐ 2 running')", timeout=15_000)
     assert page.evaluate("document.activeElement.dataset.key") == "filter"
     assert page.evaluate("scrollY") == 150

@@ -2,7 +2,6 @@
 
 const EVERY = 5000;
 let tag = null;
-let updated = null;
 
 store.live = document.documentElement.dataset.live !== undefined;
 
@@ -27,9 +26,8 @@ async function poll() {
       takeData(data);
       await readCurves();
     }
-    const clock = new Date().toLocaleTimeString("en-GB", { hour: "2-digit", minute: "2-digit" });
-    if (data !== null || updated === null) updated = `updated ${clock}`;
-    say(updated, false);
+    const changed = new Date(store.data.made).toLocaleTimeString("en-GB", { hour: "2-digit", minute: "2-digit" });
+    say(`last change ${changed}`, false);
     if (data !== null) await draw();
   } catch {
     say("server gone: this is what it last sent", true);
