@@ -357,7 +357,7 @@ def _study(numbers: np.random.Generator) -> Json:
                 "number": number,
                 "state": state,
                 "values": [value] if state == "complete" else None,
-                "last": {"step": 200, "value": value - 0.2} if state == "pruned" else None,
+                "last": {"step": 200, "value": value - 0.2} if state in ("pruned", "complete") else None,
                 "params": params,
                 "seconds": 12.0 + 30 * (state == "complete"),
                 "reason": "MemoryError" if state == "failed" else None,

@@ -50,6 +50,11 @@ function paperLook(width) {
   return { ...LOOKS.light, ...PRINT, paperWidth: width };
 }
 
+// What a figure over the whole page is wide.
+function plotWidth(look) {
+  return look.paperWidth ?? Math.min(1630, innerWidth - 48);
+}
+
 // Plotly reads some HTML in text: names are escaped before they reach it.
 function plotText(text) {
   return visible(text).replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");

@@ -19,7 +19,9 @@ pages.search = {
     return [
       ...parts,
       study.objectives.length > 1 ? frontFigure(study) : historyFigure(study),
-      h("div", { class: "beside halves" }, importanceFigure(study), interactionFigure(study)),
+      Object.values(study.importances).some((list) => list.length)
+        ? h("div", { class: "beside halves" }, importanceFigure(study), interactionFigure(study))
+        : [hint(`No importances: ${study.note ?? "too few trials are complete to tell which parameter matters."}`), interactionFigure(study)],
       parallelFigure(study),
       trialsTable(study),
     ];
@@ -93,13 +95,18 @@ function trialsAnswer(study) {
   );
 }
 
+// Of fewer values than this all are drawn: nobody can say which of them is the odd one.
+const ALL_DRAWN = 8;
+
 // Where most values lie, so that one bad trial squeezes nothing; what lies outside is counted.
 function robustRange(values, sign, others = []) {
   if (values.length === 0) return [0, 1];
   const sorted = [...values].sort((a, b) => a - b);
   const worse = (share) => (others.length ? [quantile(others, sign > 0 ? share : 1 - share)] : []);
-  const [low, high] =
-    sign > 0
+  const every = values.length + others.length < ALL_DRAWN;
+  const [low, high] = every
+    ? [Math.min(...values, ...others), Math.max(...values, ...others)]
+    : sign > 0
       ? [Math.min(quantile(sorted, 0.05), ...worse(0.25)), sorted.at(-1)]
       : [sorted[0], Math.max(quantile(sorted, 0.95), ...worse(0.25))];
   const pad = (high - low) * 0.08 || Math.abs(high) * 0.05 || 1;
@@ -174,7 +181,7 @@ function historyPlot(study, complete, pruned, range, look) {
     layout: layoutOf(look, {
       height: look.row * 11,
       margin: { l: 60, r: 16, t: 8, b: 46 },
-      xaxis: axis(look, "trial"),
+      xaxis: axis(look, "trial", { tickformat: "d", ...(study.trials.length < 20 ? { tick0: 0, dtick: 1 } : {}) }),
       yaxis: axis(look, plotText(study.objectives[0].name), { range }),
     }),
   };
@@ -218,11 +225,6 @@ function frontFigure(study) {
 
 function importanceFigure(study) {
   const kinds = Object.entries(study.importances).filter(([, list]) => list.length);
-  if (kinds.length === 0)
-    return teach(
-      "No importances",
-      para(study.note ?? "There are too few complete trials to tell which parameter matters."),
-    );
   const [kind, list] = kinds.find(([name]) => name === state.importance) ?? kinds[0];
   const shown = [...list].sort((a, b) => b.value - a.value).slice(0, 15);
   const choose = menu(

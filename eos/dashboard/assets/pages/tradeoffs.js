@@ -156,14 +156,22 @@ function tradeAnswer(view, rows, cost) {
     return h("div", { class: "answer" }, para("One cell has both a value and a cost: there is nothing to weigh yet."));
   const cheap = front[0];
   const words = (row) => `${row.cell.name} (${COSTS[cost].text(row.cost)}): ${metricText(row.summary, view.decimals)}`;
+  const alike = rows.filter((row) => row.cost === cheap.cost).length;
+  const least = alike < rows.length ? `${alike} cells cost the same, the least of all` : `All ${alike} cells cost the same`;
+  const lead =
+    alike > 1
+      ? `${least} (${COSTS[cost].text(cheap.cost)}). The best of them is ${cheap.cell.name}: ${metricText(cheap.summary, view.decimals)}.`
+      : `The cheapest on the front is ${words(cheap)}.`;
   const surely = front.find((row) => row !== cheap && !overlaps(row.summary, cheap.summary));
   const more = surely
     ? `The cheapest that is surely better is ${words(surely)}.`
-    : "No costlier cell is surely better.";
+    : alike < rows.length
+      ? "No costlier cell is surely better."
+      : "";
   return h(
     "div",
     { class: "answer" },
-    para(`The cheapest on the front is ${words(cheap)}. ${more}`),
+    para(`${lead} ${more}`),
     hint(`${front.length} of ${plural(rows.length, "cell")} on the front. Surely: the 95 % intervals do not meet.`),
   );
 }
@@ -260,7 +268,7 @@ function tradeRange(rows, log) {
 
 function tradeLabels(view, rows, styles, range, layout, look, log) {
   const names = shortNames(rows.map((row) => row.cell));
-  const width = (look.paperWidth ?? Math.min(1630, innerWidth - 48)) - layout.margin.l - layout.margin.r;
+  const width = plotWidth(look) - layout.margin.l - layout.margin.r;
   const height = layout.height - layout.margin.t - layout.margin.b;
   const down = (value) => height * (1 - (value - range.y[0]) / (range.y[1] - range.y[0]));
   const at = ({ cost, summary }) => ({

@@ -122,7 +122,7 @@ const BEST = { 100: "all", 50: "the better half", 25: "the best quarter", 10: "t
 
 // Lines as vectors: they export as such, and need no WebGL. The best are drawn last, on top.
 function parallelFigure(study) {
-  const names = parametersOf(study).slice(0, 8);
+  const names = parametersOf(study).slice(0, axesIn(screenLook()));
   const sign = direction(study.objectives[0]);
   const trials = completeTrials(study).sort((a, b) => sign * (a.values[0] - b.values[0]));
   if (names.length < 2 || trials.length < 2) return null;
@@ -136,7 +136,7 @@ function parallelFigure(study) {
     figure({
       name: "parallel",
       title: "All parameters of each complete trial",
-      build: (look) => parallelPlot(study, trials, shown, names, look),
+      build: (look) => parallelPlot(study, trials, shown, parametersOf(study).slice(0, axesIn(look)), look),
       description: `One line a trial; the bluer, the better. A parameter that a trial does not have stands at “${ABSENT}”.${shown.length < trials.length ? ` ${shown.length} of ${trials.length} trials; the others are faint.` : ""}${rest > 0 ? ` ${plural(rest, "parameter")} of less importance left out.` : ""}`,
     }),
     h(
@@ -145,6 +145,26 @@ function parallelFigure(study) {
       menu("show", "top", options, String(share), (top) => setState({ top }, { part: "page" })),
     ),
   ];
+}
+
+// As many parameters as there is room for, beside the objective: a heading needs some 125 px, or 12 of its letters.
+function axesIn(look) {
+  return Math.min(8, Math.max(2, Math.floor(plotWidth(look) / (look.small * 10)) - 1));
+}
+
+// "model.mixer.oscillation.rank" → "rank" where no other ends so; in lines of at most so many letters.
+function headings(titles, length) {
+  const short = titles.map((title) => title.split(".").at(-1));
+  return titles.map((title, place) => {
+    const unique = short.indexOf(short[place]) === short.lastIndexOf(short[place]);
+    const parts = (unique ? short[place] : title).split(/(?<=[._ -])/);
+    const lines = [""];
+    for (const part of parts.flatMap((part) => part.match(new RegExp(`.{1,${length}}`, "g")) ?? [])) {
+      if (lines.at(-1) && lines.at(-1).length + part.length > length) lines.push("");
+      lines[lines.length - 1] += part;
+    }
+    return lines;
+  });
 }
 
 function parallelPlot(study, trials, shown, names, look) {
@@ -159,9 +179,16 @@ function parallelPlot(study, trials, shown, names, look) {
     return sign > 0 ? share : 1 - share;
   };
   const line = (trial) => ({ x: axes.map((_, k) => k), y: axes.map((one) => one.place(trial)) });
+  const [left, right] = [44, 60];
+  const apart = (plotWidth(look) - left - right) / (axes.length - 0.6);
+  const heads = headings(
+    axes.map((one) => one.title),
+    Math.max(6, Math.floor(apart / (look.small * 0.64))),
+  );
+  const top = 24 + Math.max(...heads.map((lines) => lines.length)) * look.small * 1.3;
   const layout = layoutOf(look, {
-    height: look.row * 13,
-    margin: { l: 30, r: 60, t: 40, b: 14 },
+    height: look.row * 12 + top,
+    margin: { l: left, r: right, t: top, b: 14 },
     annotations: [],
     shapes: [],
     xaxis: {
@@ -184,7 +211,7 @@ function parallelPlot(study, trials, shown, names, look) {
       layer: "above",
     });
     layout.annotations.push(
-      label(look, `<b>${plotText(cutText(one.title, 20))}</b>`, { x: k, y: 1, yanchor: "bottom", yshift: 14 }),
+      label(look, `<b>${heads[k].map(plotText).join("<br>")}</b>`, { x: k, y: 1, yanchor: "bottom", yshift: 14 }),
     );
     for (const [place, text] of one.ticks)
       layout.annotations.push(
@@ -295,8 +322,8 @@ function trialsTable(study) {
       key: "last",
       title: "last value before it was pruned",
       numeric: true,
-      value: (trial) => trial.last?.value ?? null,
-      text: (trial) => (trial.last ? `${number(trial.last.value)} at step ${trial.last.step}` : ""),
+      value: (trial) => prunedAt(trial)?.value ?? null,
+      text: (trial) => (prunedAt(trial) ? `${number(trial.last.value)} at step ${trial.last.step}` : ""),
     },
     ...names.map((name) => ({
       key: `p ${name}`,
@@ -323,7 +350,7 @@ function trialsTable(study) {
       text: (trial) => durationText(trial.seconds),
     },
     { key: "reason", title: "reason", value: (trial) => trial.reason ?? "" },
-  ].filter((column) => column.key !== "last" || rows.some((trial) => trial.last));
+  ].filter((column) => column.key !== "last" || rows.some(prunedAt));
   const sort = study.objectives[0].higher ? "-value0" : "value0";
   return h(
     "details",
@@ -331,6 +358,11 @@ function trialsTable(study) {
     h("summary", { "data-key": "trials table" }, `All ${plural(rows.length, "trial")} as a table`),
     dataTable({ name: "trials", columns, rows, sort, caption: `Trials of the study ${study.name}. ${study.command}` }),
   );
+}
+
+// Every trial that reports has a last value; of a pruned one it is all that is known.
+function prunedAt(trial) {
+  return trial.state === "pruned" ? trial.last : null;
 }
 
 function smallNumber(value) {
