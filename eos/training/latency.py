@@ -11,11 +11,11 @@ from eos.tasks.task import AbstractTask
 from eos.training.config import Precision
 
 #: Passes before the clock counts, and at most and at least so many that count; between the two, seconds in all.
-WARM, MOST, FEWEST, SECONDS = 2, 20, 3, 1.0
+WARM, MOST, FEWEST, SECONDS = 3, 300, 5, 0.3
 
 
 def latency(model: nn.Module, task: AbstractTask, *, precision: Precision) -> float:
-    """Milliseconds of a forward pass of one row of the validation part, where the model is: the median of up to 20."""
+    """Milliseconds of a forward pass of one row of the validation part, where the model is: the median of up to 300."""
     device = next(model.parameters()).device
     batch = next(iter(task.evaluation_batches("validation", 1))).to(device)
     training = model.training
@@ -28,7 +28,7 @@ def latency(model: nn.Module, task: AbstractTask, *, precision: Precision) -> fl
 
 @torch.no_grad()
 def timed(run: Callable[[], object], *, device: torch.device, precision: Precision) -> float:
-    """Milliseconds of a call without gradients, what it starts on the device done: the median of up to 20."""
+    """Milliseconds of a call without gradients, what it starts on the device done: the median of up to 300."""
     taken: list[float] = []
 
     def once() -> None:
