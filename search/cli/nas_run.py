@@ -20,8 +20,8 @@ from search.cli.request import Request, put, split
 from search.export import Exported, export_recipe
 from search.nas.architecture import Architecture
 from search.nas.baselines import mixers
-from search.nas.folder import PHASES, NASFolder, opened, remember, reopened
-from search.nas.phases import Search, Show, Stopped
+from search.nas.folder import PHASES, NASFolder, Stopped, opened, remember, reopened
+from search.nas.phases import Search, Show
 from search.nas.recipe import NASRecipe
 from search.space import Recipe
 

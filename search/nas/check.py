@@ -12,9 +12,11 @@ from eos.errors import RunError
 from eos.training.files import read_json, write_json
 from eos.training.result import read_result
 from eos.training.run import resume, train
-from search.nas.phases import Search, Stopped
+from search.nas.folder import Stopped
+from search.nas.phases import Search
 from search.nas.proxies import PROXIES
 from search.nas.score import Scored, read_scored
+from search.nas.scratch import budget
 
 #: Draws of networks with replacement, for an interval.
 DRAWS = 2000
@@ -95,7 +97,7 @@ def _trained(search: Search, one: Scored, path: Path) -> float:
         result = resume(path)
     else:
         path.parent.mkdir(parents=True, exist_ok=True)
-        recipe = replace(search.base, model=search.space.recipe(one.network), training=search.retraining)
+        recipe = replace(search.base, model=search.space.recipe(one.network), training=budget(search))
         result = train(recipe, path, command=search.command)
     if result.status == "stopped":
         raise Stopped(result.signal or 0)

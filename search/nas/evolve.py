@@ -3,9 +3,10 @@
 import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
 
+import numpy as np
 import optuna
 from optuna.samplers import BaseSampler, NSGAIIISampler, NSGAIISampler, RandomSampler
 from optuna.trial import Trial
@@ -32,6 +33,16 @@ class Found:
     network: Architecture
     loss: float
     cost: Cost
+
+    def to_plain(self) -> dict[str, Any]:
+        """As JSON has it."""
+        return {"network": self.network.to_plain(), "loss": self.loss, "cost": asdict(self.cost)}
+
+    @classmethod
+    def from_plain(cls, plain: Mapping[str, Any]) -> "Found":
+        """The inverse of :meth:`to_plain`."""
+        network, cost = Architecture.from_plain(plain["network"]), Cost(**plain["cost"])
+        return cls(network=network, loss=plain["loss"], cost=cost)
 
 
 def evolve(
@@ -131,6 +142,14 @@ def front(found: Sequence[Found], against: Against) -> list[Found]:
         if not best or each.loss < best[-1].loss:
             best.append(each)
     return best
+
+
+def spread(members: Sequence[Found], count: int) -> list[Found]:
+    """So many members of a front, the cheapest first: the best of all, and others evenly over its length."""
+    if len(members) <= count:
+        return list(members)
+    places = {round(place) for place in np.linspace(len(members) - 1, 0, count)}
+    return [members[place] for place in sorted(places)]
 
 
 def only(space: Space, mixers: Sequence[str]) -> Space:

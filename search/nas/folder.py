@@ -18,8 +18,20 @@ from search.space import Recipe
 
 #: In their order.
 PHASES = ("table", "supernet", "score", "rank", "evolve", "finalists", "retrain", "report")
-#: Keys of a search that say how far it goes: they may change between two commands.
-_OPEN = ("retrain.networks", "retrain.seeds")
+#: A key that may change between two commands, and the phases that are done anew where it has.
+_OPEN, _ANEW = "nas.retrain.networks", ("retrain", "report")
+
+
+class Stopped(Exception):
+    """A signal came; what was done is kept.
+
+    Arguments:
+        signal: its number.
+    """
+
+    def __init__(self, signal: int) -> None:
+        super().__init__(f"stopped by signal {signal}")
+        self.signal = signal
 
 
 @dataclass(frozen=True)
@@ -95,7 +107,7 @@ def remember(folder: NASFolder, nas: NASRecipe, base: Recipe) -> None:
     lines = [
         f"{key} was {value_text(before.get(key))}, and is {value_text(now.get(key))} now"
         for key in sorted(before.keys() | now.keys())
-        if before.get(key) != now.get(key) and key.removeprefix("nas.") not in _OPEN
+        if before.get(key) != now.get(key) and key != _OPEN
     ]
     if lines:
         raise RunError(
@@ -103,6 +115,9 @@ def remember(folder: NASFolder, nas: NASRecipe, base: Recipe) -> None:
             + "\n".join(f"  {line}" for line in lines)
             + "\nGo on with it as it was begun, or begin another with name=NAME"
         )
+    if before[_OPEN] != now[_OPEN]:
+        for phase in _ANEW:
+            folder.left(phase).unlink(missing_ok=True)
     write_json(folder.record, asked)
 
 

@@ -1,9 +1,9 @@
 """The phases of an architecture search, one after the other; what is done is not done again."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -14,23 +14,22 @@ from scipy.stats import kendalltau
 
 from eos.compose.run import save_run_recipe
 from eos.config import SoftmaxMixer
-from eos.errors import RecipeError
 from eos.models import load_weights, save_weights
 from eos.training.evaluation import evaluate
 from eos.training.files import replacing
 from eos.training.fit import torch_device
 from eos.training.folder import RunFolder
-from eos.training.group import is_group, resume_group, train_group
 from eos.training.report import AbstractReport
 from eos.training.stopping import StopRequest
 from search.nas.architecture import Architecture
-from search.nas.baselines import kinds, like
-from search.nas.evolve import Found, evolve, front, only
+from search.nas.evolve import Found, evolve, front, only, spread
 from search.nas.features import features
-from search.nas.folder import PHASES, NASFolder
+from search.nas.folder import PHASES, NASFolder, Stopped
 from search.nas.proxies import PROXIES
 from search.nas.ranker import Ranker, judge, learn
+from search.nas.report import write_report
 from search.nas.score import Scored, draw_networks, read_scored, score_all
+from search.nas.scratch import compare, spent
 from search.nas.space import Space
 from search.nas.supernet import Supernet
 from search.nas.table import Cost, Table, latencies, measure
@@ -38,22 +37,6 @@ from search.nas.train import Recipe, loss_of, read_looks, train_supernet
 
 #: Networks whose latency is measured whole, to see what the table is worth.
 WHOLE = 30
-#: A forward and a backward pass, in forward passes.
-PASSES = 3
-#: Random networks beside the evolved ones, with the same number of evaluations.
-CONTROLS = ("random", "softmax only", "linear only")
-
-
-class Stopped(Exception):
-    """A signal came; what was done is kept.
-
-    Arguments:
-        signal: its number.
-    """
-
-    def __init__(self, signal: int) -> None:
-        super().__init__(f"stopped by signal {signal}")
-        self.signal = signal
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,10 +90,23 @@ class Search:
             if phase not in skip and not self.folder.done(phase):
                 self.show.note(f"{number}/{len(PHASES)} {phase}")
                 began = time.monotonic()
-                left = getattr(self, f"_{phase}")()
+                left = self._done()[phase]()
                 self.folder.leave(phase, {**left, "seconds": round(time.monotonic() - began, 1)})
             if phase == until:
                 break
+
+    def _done(self) -> dict[str, Callable[[], dict[str, Any]]]:
+        """How each phase is done; it gives what it leaves."""
+        return {
+            "table": self._table,
+            "supernet": self._supernet,
+            "score": self._score,
+            "rank": self._rank,
+            "evolve": self._evolve,
+            "finalists": self._finalists,
+            "retrain": lambda: compare(self),
+            "report": lambda: {"files": write_report(self)},
+        }
 
     @property
     def device(self) -> torch.device:
@@ -123,7 +119,12 @@ class Search:
         left = self.folder.read("table")
         return Table(costs={key: Cost(**cost) for key, cost in left["costs"].items()}, measured=left["measured"])
 
-    def _pause(self) -> None:
+    def pause(self) -> None:
+        """Go no further where a stop was asked for.
+
+        Raises:
+            Stopped: it was.
+        """
         if self.stop.signal is not None:
             raise Stopped(self.stop.signal)
 
@@ -132,7 +133,7 @@ class Search:
         with self.show.progress("parts measured") as each:
 
             def told(done: int, of: int) -> None:
-                self._pause()
+                self.pause()
                 each(done, of)
 
             table = measure(self.space, device=self.device, precision=precision, cache=self.cache, each=told)
@@ -161,7 +162,7 @@ class Search:
                 save_run_recipe(self.base, temporary)
         with folder.locked(), self.show.report(self.space.nas.supernet.steps) as report:
             supernet, steps = train_supernet(self.space, self.base, folder, stop=self.stop, report=report)
-        self._pause()
+        self.pause()
         with replacing(folder.weights) as temporary:
             save_weights(supernet, temporary)
         looks = read_looks(folder.path / "looks.jsonl")
@@ -182,7 +183,7 @@ class Search:
         timed = set(networks[: self.space.nas.timed])
 
         def score(network: Architecture) -> Scored:
-            self._pause()
+            self.pause()
             latency = None
             if network in timed:
                 latency = next(latencies(self.space, [network], device=self.device, precision=options.precision))
@@ -193,37 +194,7 @@ class Search:
             for _ in score_all(networks, self.folder.scored, score):
                 done += 1
                 each(done, len(networks))
-        return {"networks": len(networks), **self._spent(networks)}
-
-    def _spent(self, networks: Sequence[Architecture]) -> dict[str, float]:
-        """FLOPs of shared training and of scoring, and what training each of the networks alone would have taken."""
-        from search.nas.train import networks_of
-
-        table, length = self.table, self.space.task.length
-        rows, steps = self.base.training.rows, self.folder.read("supernet")["steps"]
-        shared = sum(table.of(n).flops for step in range(steps) for n in networks_of(self.space, step)) * rows * length
-        looked = len(read_looks(self.folder.supernet / "looks.jsonl")) * self.space.nas.supernet.probes
-        tokens = self.space.nas.supernet.tokens or 0
-        each = fmean(table.of(network).flops for network in networks)
-        scoring = (len(networks) + looked) * each / PASSES * max(tokens, length)
-        alone = sum(table.of(network).flops for network in networks) * self._tokens()
-        return {"shared_flops": shared, "scoring_flops": scoring, "alone_flops": alone}
-
-    def _tokens(self) -> float:
-        """Tokens that a network is trained on from scratch."""
-        options = self.retraining
-        if options.tokens is not None:
-            return float(options.tokens)
-        if options.steps is None:
-            raise RecipeError("training from scratch needs a budget in steps or tokens: set search.retrain.steps")
-        return float(options.steps * options.rows * self.space.task.length)
-
-    @property
-    def retraining(self) -> Any:
-        """How networks are trained from scratch."""
-        steps = self.space.nas.retrain.steps
-        options = self.base.training
-        return options if steps is None else replace(options, steps=steps, tokens=None, minutes=None)
+        return {"networks": len(networks), **spent(self, networks)}
 
     def _rank(self) -> dict[str, Any]:
         scored, table, seed = read_scored(self.folder.scored), self.table, self.space.nas.seed
@@ -257,7 +228,7 @@ class Search:
         for name, proxy in PROXIES.items():
             values = []
             for place, each in enumerate(scored):
-                self._pause()
+                self.pause()
                 torch.manual_seed(place)
                 values.append(proxy(task.model(self.space.recipe(each.network)).to(self.device), batch))
             found[name] = -float(kendalltau(values, losses).statistic)
@@ -275,7 +246,7 @@ class Search:
         supernet = self.trained()
 
         def scored(network: Architecture) -> float:
-            self._pause()
+            self.pause()
             return loss_of(supernet, network, self.base.training)
 
         return scored
@@ -295,7 +266,7 @@ class Search:
             with self.show.progress(f"networks looked at ({name})") as each:
 
                 def told(done: int, of: int, each: Callable[[int, int], None] = each) -> None:
-                    self._pause()
+                    self.pause()
                     each(done, of)
 
                 met = evolve(
@@ -309,16 +280,16 @@ class Search:
                     seed=nas.seed,
                     each=told,
                 )
-            fronts[name] = [_plain(each) for each in front(met, nas.against)]
+            fronts[name] = [each.to_plain() for each in front(met, nas.against)]
         self.show.note("members of the front: " + ", ".join(f"{name} {len(each)}" for name, each in fronts.items()))
         return {"fronts": fronts}
 
     def _finalists(self) -> dict[str, Any]:
         supernet, nas = self.trained(), self.space.nas
-        members = [_found(each) for each in self.folder.read("evolve")["fronts"]["found"]]
+        members = [Found.from_plain(each) for each in self.folder.read("evolve")["fronts"]["found"]]
         again = []
         for each in spread(members, nas.finalists):
-            self._pause()
+            self.pause()
             supernet.select(each.network)
             options = self.base.training
             found = evaluate(
@@ -327,72 +298,4 @@ class Search:
             again.append(Found(network=each.network, loss=found.loss, cost=each.cost))
         kept = front(again, nas.against)
         self.show.note(f"{len(kept)} of {len(again)} are on the front by shared weights on the whole validation part")
-        return {"scored": [_plain(each) for each in again], "front": [_plain(each) for each in kept]}
-
-    def _retrain(self) -> dict[str, Any]:
-        nas, table, loss = self.space.nas, self.table, self.loss()
-        precision = self.base.training.precision
-        kept = [_found(each) for each in self.folder.read("finalists")["front"]]
-        compared = []
-        for number, each in enumerate(spread(kept, nas.retrain.networks), start=1):
-            networks = {f"found {number}": each.network}
-            for kind in kinds(self.space):
-                networks[f"{kind} like {number}"] = like(
-                    self.space, table, kind, each.network, against=nas.against, loss=loss
-                )
-            compared += list(networks.items())
-        names: dict[Architecture, str] = {}
-        rows = []
-        for name, network in compared:
-            names.setdefault(network, name.replace(" ", "_"))
-            group = self._trained_alone(network, names[network])
-            latency = next(latencies(self.space, [network], device=self.device, precision=precision))
-            rows.append(
-                {
-                    "name": name,
-                    "network": network.to_plain(),
-                    "folder": names[network],
-                    "cost": asdict(table.of(network)),
-                    "measured_latency": latency,
-                    "metrics": group,
-                }
-            )
-        return {"compared": rows}
-
-    def _trained_alone(self, network: Architecture, name: str) -> dict[str, Any]:
-        """Runs of a network from scratch, or what is left to do of them; its metrics."""
-        self._pause()
-        path = self.folder.retrained / name
-        options = self.retraining
-        recipe = replace(self.base, model=self.space.recipe(network), training=options)
-        seeds = [options.seed + offset for offset in range(self.space.nas.retrain.seeds)]
-        self.show.note(f"{name}: {network}")
-        if is_group(path):
-            group = resume_group(path, command=self.command)
-        else:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            group = train_group(recipe, path, seeds, command=self.command)
-        if group.status == "stopped":
-            raise Stopped(group.signal or 0)
-        return {part: {metric: asdict(each) for metric, each in named.items()} for part, named in group.metrics.items()}
-
-    def _report(self) -> dict[str, Any]:
-        from search.nas.report import write_report
-
-        return {"files": write_report(self)}
-
-
-def spread(members: Sequence[Found], count: int) -> list[Found]:
-    """So many members of a front, the cheapest first: the best of all, and others evenly over its length."""
-    if len(members) <= count:
-        return list(members)
-    places = {round(place) for place in np.linspace(len(members) - 1, 0, count)}
-    return [members[place] for place in sorted(places)]
-
-
-def _plain(found: Found) -> dict[str, Any]:
-    return {"network": found.network.to_plain(), "loss": found.loss, "cost": asdict(found.cost)}
-
-
-def _found(plain: Mapping[str, Any]) -> Found:
-    return Found(network=Architecture.from_plain(plain["network"]), loss=plain["loss"], cost=Cost(**plain["cost"]))
+        return {"scored": [each.to_plain() for each in again], "front": [each.to_plain() for each in kept]}

@@ -13,8 +13,9 @@ from eos.errors import DataError, RunError
 from eos.training.report import SilentReport
 from eos.training.stopping import StopRequest
 from search.nas.check import check
-from search.nas.folder import PHASES, NASFolder, opened, remember, reopened
-from search.nas.phases import Search, Show, Stopped, spread
+from search.nas.evolve import spread
+from search.nas.folder import PHASES, NASFolder, Stopped, opened, remember, reopened
+from search.nas.phases import Search, Show
 from search.nas.report import write_report
 from search.nas.space import Space
 from search.space import Recipe
@@ -160,7 +161,12 @@ def test_another_space_or_base_is_refused(search_of: Callable[..., Search]) -> N
     search_of()
     with pytest.raises(RunError, match=r"begun otherwise:\n  nas\.key_sizes was \[4, 8\], and is \[4\] now"):
         search_of(key_sizes=[4])
-    search_of(retrain={**CHOSEN["retrain"], "seeds": 3})
+    search = search_of()
+    search.folder.leave("retrain", {})
+    search_of(retrain={**CHOSEN["retrain"], "networks": 2})
+    assert not search.folder.done("retrain")
+    with pytest.raises(RunError, match=r"nas\.retrain\.seeds was 2, and is 3 now"):
+        search_of(retrain={"networks": 2, "seeds": 3, "steps": 4})
 
 
 def test_a_search_is_reopened(search_of: Callable[..., Search]) -> None:

@@ -1,0 +1,108 @@
+"""Networks trained from scratch: those found beside those laid out by hand, and what that costs."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from statistics import fmean
+from typing import TYPE_CHECKING, Any
+
+from eos.errors import RecipeError
+from eos.training.config import TrainingOptions
+from eos.training.group import is_group, resume_group, train_group
+from search.nas.architecture import Architecture
+from search.nas.baselines import kinds, like
+from search.nas.evolve import Found, spread
+from search.nas.folder import Stopped
+from search.nas.table import latencies
+from search.nas.train import networks_of, read_looks
+
+if TYPE_CHECKING:
+    from search.nas.phases import Search
+
+#: A forward and a backward pass, in forward passes.
+PASSES = 3
+
+
+def budget(search: "Search") -> TrainingOptions:
+    """How networks are trained from scratch."""
+    steps, options = search.space.nas.retrain.steps, search.base.training
+    return options if steps is None else replace(options, steps=steps, tokens=None, minutes=None)
+
+
+def tokens(search: "Search") -> float:
+    """Tokens that a network is trained on from scratch.
+
+    Raises:
+        RecipeError: the budget is one of time.
+    """
+    options = budget(search)
+    if options.tokens is not None:
+        return float(options.tokens)
+    if options.steps is None:
+        raise RecipeError("training from scratch needs a budget in steps or tokens: set search.retrain.steps")
+    return float(options.steps * options.rows * search.space.task.length)
+
+
+def spent(search: "Search", networks: Sequence[Architecture]) -> dict[str, float]:
+    """FLOPs of shared training and of scoring networks, and what training each of them alone would have taken."""
+    space, table, length = search.space, search.table, search.space.task.length
+    steps = search.folder.read("supernet")["steps"]
+    trained = sum(table.of(network).flops for step in range(steps) for network in networks_of(space, step))
+    looked = len(read_looks(search.folder.supernet / "looks.jsonl")) * space.nas.supernet.probes
+    flops = [table.of(network).flops for network in networks]
+    scored = max(space.nas.supernet.tokens or 0, length)
+    return {
+        "shared_flops": trained * search.base.training.rows * length,
+        "scoring_flops": (len(networks) + looked) * fmean(flops) / PASSES * scored,
+        "alone_flops": sum(flops) * tokens(search),
+    }
+
+
+def compare(search: "Search") -> dict[str, Any]:
+    """Members of the front and, for each, the hand-made networks that cost as much: all trained from scratch.
+
+    Raises:
+        Stopped: a signal came.
+    """
+    space, table, loss = search.space, search.table, search.loss()
+    kept = [Found.from_plain(each) for each in search.folder.read("finalists")["front"]]
+    compared: list[tuple[str, Architecture]] = []
+    for number, each in enumerate(spread(kept, space.nas.retrain.networks), start=1):
+        compared.append((f"found {number}", each.network))
+        for kind in kinds(space):
+            network = like(space, table, kind, each.network, against=space.nas.against, loss=loss)
+            compared.append((f"{kind} like {number}", network))
+    # Where two are the same network, it is trained once.
+    folders: dict[Architecture, str] = {}
+    rows = []
+    for name, network in compared:
+        folders.setdefault(network, name.replace(" ", "_"))
+        metrics = _group(search, network, folders[network])
+        measured = latencies(space, [network], device=search.device, precision=search.base.training.precision)
+        rows.append(
+            {
+                "name": name,
+                "network": network.to_plain(),
+                "folder": folders[network],
+                "cost": asdict(table.of(network)),
+                "measured_latency": next(measured),
+                "metrics": metrics,
+            }
+        )
+    return {"compared": rows}
+
+
+def _group(search: "Search", network: Architecture, name: str) -> dict[str, Any]:
+    """Runs of a network with several seeds, or what is left to do of them; their metrics."""
+    search.pause()
+    path, options = search.folder.retrained / name, budget(search)
+    search.show.note(f"{name}: {network}")
+    if is_group(path):
+        group = resume_group(path, command=search.command)
+    else:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        recipe = replace(search.base, model=search.space.recipe(network), training=options)
+        seeds = [options.seed + offset for offset in range(search.space.nas.retrain.seeds)]
+        group = train_group(recipe, path, seeds, command=search.command)
+    if group.status == "stopped":
+        raise Stopped(group.signal or 0)
+    return {part: {metric: asdict(each) for metric, each in named.items()} for part, named in group.metrics.items()}
