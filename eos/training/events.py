@@ -1,5 +1,6 @@
 """TensorBoard's view of a run: scalars, hyperparameters with final metrics, decays and texts, in its own folder."""
 
+import re
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,6 +18,8 @@ from eos.training.learned import Learned
 from eos.training.result import Result
 
 Value = bool | int | float | str
+#: The name of a stage, which stands under its short name too.
+_NAMED = re.compile(r"\.mixers\.[^.]+\.((expand|shrink)|oscillation\[\d+\])\.name$")
 
 
 class Events:
@@ -76,7 +79,10 @@ def forget_events(folder: Path) -> None:
 
 
 def hyperparameters(recipe: RunRecipe[TrainingOptions]) -> dict[str, Value]:
-    """Names and numbers of a recipe: stages first, for TensorBoard shows the first five; nothing that is null."""
+    """Names and numbers of a recipe: stages by their short names, once; nothing that is null.
+
+    TensorBoard shows five columns: those that differ between runs, by name.
+    """
     stages: dict[str, Value] = {}
     mixers = [(name, mixer) for name, mixer in recipe.model.mixers.items() if isinstance(mixer, EOSMixer)]
     for name, mixer in mixers:
@@ -86,5 +92,5 @@ def hyperparameters(recipe: RunRecipe[TrainingOptions]) -> dict[str, Value]:
         stages[f"{prefix}shrink"] = mixer.shrink.name
     training = {key: value for key, value in flat(recipe.training).items() if key not in MANNER}
     parts = {"training": training, "model": flat(recipe.model), "task": flat(recipe.task.options)}
-    known = {key: value for key, value in leaves(parts) if value is not None}
+    known = {key: value for key, value in leaves(parts) if value is not None and not _NAMED.search(key)}
     return stages | {"model": recipe.names["model"], "task": recipe.task.name} | known
