@@ -27,6 +27,8 @@ SUPERNET = "search.supernet={steps: 6, random: 1, probes: 4, every: 3, tokens: 6
 def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
+    # What --plugins adds is of one test alone.
+    monkeypatch.setattr(registry, "_folders", ())
 
 
 def nas(*words: str) -> int:
