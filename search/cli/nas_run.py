@@ -157,4 +157,4 @@ def _phases(request: Request) -> tuple[list[str], str]:
 
 def _show() -> Show:
     out = console()
-    return Show(note=print_line, progress=progress, report=lambda steps: report_on(out, steps=steps))
+    return Show(note=print_line, progress=progress, report=lambda steps: report_on(out, steps=steps), console=out)

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from rich.console import Console
 from scipy.stats import kendalltau
 
 from eos.compose.run import save_run_recipe
@@ -47,11 +48,13 @@ class Show:
         note: a line that stays.
         progress: told what is counted; gives what is told how many are done, and of how many.
         report: of training, given its steps.
+        console: where runs from scratch show theirs; None shows nothing.
     """
 
     note: Callable[[str], None]
     progress: Callable[[str], AbstractContextManager[Callable[[int, int], None]]]
     report: Callable[[int | None], AbstractReport]
+    console: Console | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -97,12 +97,12 @@ def _group(search: "Search", network: Architecture, name: str) -> dict[str, Any]
     path, options = search.folder.retrained / name, budget(search)
     search.show.note(f"{name}: {network}")
     if is_group(path):
-        group = resume_group(path, command=search.command)
+        group = resume_group(path, console=search.show.console, command=search.command)
     else:
         path.parent.mkdir(parents=True, exist_ok=True)
         recipe = replace(search.base, model=search.space.recipe(network), training=options)
         seeds = [options.seed + offset for offset in range(search.space.nas.retrain.seeds)]
-        group = train_group(recipe, path, seeds, command=search.command)
+        group = train_group(recipe, path, seeds, console=search.show.console, command=search.command)
     if group.status == "stopped":
         raise Stopped(group.signal or 0)
     return {part: {metric: asdict(each) for metric, each in named.items()} for part, named in group.metrics.items()}
