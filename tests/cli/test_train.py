@@ -158,9 +158,9 @@ def test_interrupted_run_says_how_to_go_on_and_does(
 
 def test_second_interrupt_ends_the_run_at_once(small: list[str], tmp_path: Path) -> None:
     path = tmp_path / "run"
-    process = start(*small, f"run={path}", "rows=20000", "accumulate=100", "log_every=1", "steps=10000")
+    process = start(*small, f"run={path}", "rows=60000", "accumulate=300", "log_every=1", "steps=10000")
     wait_for(path / "metrics.csv", process, lines=2)
-    time.sleep(0.5)  # what follows the row is done: the second step has begun, and takes seconds
+    time.sleep(0.3)  # what follows the row is done: the second step has begun, and takes seconds
     process.send_signal(signal.SIGINT)
     time.sleep(0.1)
     process.send_signal(signal.SIGINT)
