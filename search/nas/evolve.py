@@ -3,7 +3,7 @@
 import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -55,6 +55,7 @@ def evolve(
     evaluations: int,
     population: int,
     seed: int,
+    mixers: Sequence[str] = (),
     each: Callable[[int, int], None] = lambda done, of: None,
 ) -> list[Found]:
     """All networks that were met and keep to the constraints, each once, in the order they were met.
@@ -64,12 +65,13 @@ def evolve(
         against: the cost that is to be small too.
         evaluations: networks that are looked at.
         population: of a generation.
+        mixers: those of the space that may stand in a network; none named: all.
         each: told how many are done, and how many there are.
     """
     met: dict[Architecture, Found] = {}
 
     def objective(trial: Trial) -> tuple[float, float]:
-        network = asked(space, trial)
+        network = asked(space, trial, mixers or list(space.mixers))
         cost = table.of(network)
         over = violation(cost, space.nas.constraints)
         trial.set_constraint("over", sum(over.values()))
@@ -99,8 +101,8 @@ def _sampler(name: Sampler, population: int, seed: int) -> BaseSampler:
     return make(population_size=population, seed=seed)
 
 
-def asked(space: Space, trial: Trial) -> Architecture:
-    """The network of a trial.
+def asked(space: Space, trial: Trial, mixers: Sequence[str]) -> Architecture:
+    """The network of a trial, of some of the space's mixers.
 
     Every trial has the same parameters, so that two of them can be crossed; what a smaller network has no place for is
     passed over, and heads and K that a mixer cannot have become the nearest that it can.
@@ -111,13 +113,13 @@ def asked(space: Space, trial: Trial) -> Architecture:
         if not depths:
             continue
         depth = int(trial.suggest_categorical(f"{stack} depth", depths))
-        layers = [_layer(space, trial, f"{stack} {place}", width) for place in range(max(depths))]
+        layers = [_layer(space, trial, mixers, f"{stack} {place}", width) for place in range(max(depths))]
         stacks[stack] = tuple(layers[:depth])
     return Architecture(width=width, layers=stacks["layers"] or (), encoder=stacks["encoder"])
 
 
-def _layer(space: Space, trial: Trial, place: str, width: int) -> Layer:
-    mixer = str(trial.suggest_categorical(f"{place} mixer", list(space.mixers)))
+def _layer(space: Space, trial: Trial, mixers: Sequence[str], place: str, width: int) -> Layer:
+    mixer = str(trial.suggest_categorical(f"{place} mixer", list(mixers)))
     heads = trial.suggest_categorical(f"{place} heads", space.nas.heads) if space.nas.heads else None
     key = trial.suggest_categorical(f"{place} K", space.nas.key_sizes) if space.nas.key_sizes else None
     ratio = trial.suggest_categorical(f"{place} ratio", space.nas.ratios)
@@ -150,9 +152,3 @@ def spread(members: Sequence[Found], count: int) -> list[Found]:
         return list(members)
     places = {round(place) for place in np.linspace(len(members) - 1, 0, count)}
     return [members[place] for place in sorted(places)]
-
-
-def only(space: Space, mixers: Sequence[str]) -> Space:
-    """The part of a space that has these mixers alone: a control."""
-    kept: Mapping[str, str] = {name: text for name, text in space.nas.mixers.items() if name in mixers}
-    return replace(space, nas=replace(space.nas, mixers=dict(kept)))

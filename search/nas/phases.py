@@ -23,7 +23,7 @@ from eos.training.folder import RunFolder
 from eos.training.report import AbstractReport
 from eos.training.stopping import StopRequest
 from search.nas.architecture import Architecture
-from search.nas.evolve import Found, evolve, front, only, spread
+from search.nas.evolve import Found, evolve, front, spread
 from search.nas.features import features
 from search.nas.folder import PHASES, NASFolder, Stopped
 from search.nas.proxies import PROXIES
@@ -90,7 +90,8 @@ class Search:
             Stopped: a signal came.
         """
         for number, phase in enumerate(PHASES, start=1):
-            if phase not in skip and not self.folder.done(phase):
+            # A report is written anew, for what it tells of may have been done since.
+            if phase not in skip and (phase == "report" or not self.folder.done(phase)):
                 self.show.note(f"{number}/{len(PHASES)} {phase}")
                 began = time.monotonic()
                 left = self._done()[phase]()
@@ -258,14 +259,13 @@ class Search:
         nas, table, loss = self.space.nas, self.table, self.loss()
         softmax = [name for name, mixer in self.space.mixers.items() if isinstance(mixer, SoftmaxMixer)]
         linear = [name for name in self.space.mixers if name not in softmax]
-        spaces = {"found": self.space, "random": self.space}
-        spaces |= {
-            name: only(self.space, names)
-            for name, names in (("softmax only", softmax), ("linear only", linear))
-            if 0 < len(names) < len(self.space.mixers)
-        }
+        everything = list(self.space.mixers)
+        searches = {"found": everything, "random": everything}
+        # A control that is the search itself, or nothing, controls nothing.
+        controls = (("softmax only", softmax), ("linear only", linear))
+        searches |= {name: mixers for name, mixers in controls if 0 < len(mixers) < len(everything)}
         fronts = {}
-        for name, space in spaces.items():
+        for name, mixers in searches.items():
             with self.show.progress(f"networks looked at ({name})") as each:
 
                 def told(done: int, of: int, each: Callable[[int, int], None] = each) -> None:
@@ -273,7 +273,7 @@ class Search:
                     each(done, of)
 
                 met = evolve(
-                    space,
+                    self.space,
                     table,
                     loss,
                     against=nas.against,
@@ -281,6 +281,7 @@ class Search:
                     evaluations=nas.population * nas.generations,
                     population=nas.population,
                     seed=nas.seed,
+                    mixers=mixers,
                     each=told,
                 )
             fronts[name] = [each.to_plain() for each in front(met, nas.against)]

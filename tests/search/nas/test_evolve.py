@@ -8,7 +8,7 @@ import pytest
 
 from eos.errors import RecipeError
 from search.nas.architecture import Architecture, Layer
-from search.nas.evolve import Found, evolve, front, nearest, only
+from search.nas.evolve import Found, evolve, front, nearest
 from search.nas.score import Scored, draw_networks, read_scored, score_all
 from search.nas.space import Space
 from search.nas.table import Cost, Table, parts
@@ -91,10 +91,23 @@ def test_the_same_seed_finds_the_same(spaces: Spaces) -> None:
 def test_a_control_has_its_mixers_alone(spaces: Spaces) -> None:
     space, _ = spaces("causal")
     met = evolve(
-        only(space, ["softmax", "window"]), counted(space), loss,
-        against="latency", sampler="nsga2", evaluations=40, population=10, seed=1,
-    )  # fmt: skip
+        space,
+        counted(space),
+        loss,
+        against="latency",
+        sampler="nsga2",
+        evaluations=40,
+        population=10,
+        seed=1,
+        mixers=["softmax", "window"],
+    )
     assert {layer.mixer for each in met for layer in each.network.layers} == {"softmax", "window"}
+
+
+def test_a_control_may_hold_one_network(spaces: Spaces) -> None:
+    space, _ = spaces("causal", mixers={"softmax": "llama", "gla": "gla"}, width=[16], depth=[1], heads=[2], ratios=[1])
+    options = {"against": "latency", "sampler": "nsga2", "evaluations": 6, "population": 4, "seed": 1}
+    assert len(evolve(space, counted(space), loss, mixers=["softmax"], **options)) == 1
 
 
 def test_the_nearest_shape_is_by_ratio() -> None:
