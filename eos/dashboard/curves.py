@@ -42,10 +42,10 @@ def fit(runs: Sequence[Run], *, room: int = ROOM) -> Fit:
     keys = {f"validation/{(run.result.get('standard') or {}).get('metric')}" for run in runs}
     tags = sorted({tag for run in runs for tag in run.log.curves}, key=lambda tag: (_rank(tag, keys), tag))
     losses = [tag for tag in tags if _rank(tag, keys) == 0]
-    points = POINTS
-    while points > _FEWEST and sum(_sizes(runs, points)[tag] for tag in losses) > room:
+    points, sizes = POINTS, _sizes(runs, POINTS)
+    while points > _FEWEST and sum(sizes[tag] for tag in losses) > room:
         points //= 2
-    sizes = _sizes(runs, points)
+        sizes = _sizes(runs, points)
     kept, left = list(losses), room - sum(sizes[tag] for tag in losses)
     for tag in tags[len(losses) :]:
         if sizes[tag] <= left:

@@ -10,11 +10,11 @@ from eos.dashboard.thin import Band, Thinned
 
 
 class Packer:
-    """Gathers curves: steps as differences (uint32), all else as float32, little-endian; ``length`` bytes so far."""
+    """Gathers curves: steps as differences (uint32), all else as float32, little-endian."""
 
     def __init__(self) -> None:
         self._words: list[bytes] = []
-        self.length = 0
+        self._length = 0
 
     def thinned(self, curve: Thinned) -> int:
         """The offset of a run's curve: steps, values, then steps, means and seconds of its buckets."""
@@ -36,9 +36,9 @@ class Packer:
         return gzip.compress(words.T.tobytes(), compresslevel=6, mtime=0)
 
     def _add(self, *parts: bytes) -> int:
-        offset = self.length
+        offset = self._length
         self._words += parts
-        self.length += sum(map(len, parts))
+        self._length += sum(map(len, parts))
         return offset
 
 

@@ -14,7 +14,6 @@ from eos.training.result import read_result
 from eos.training.run import resume, train
 from search.nas.folder import Stopped
 from search.nas.phases import Search
-from search.nas.proxies import PROXIES
 from search.nas.score import Scored, read_scored
 from search.nas.scratch import budget
 
@@ -75,9 +74,8 @@ def check(search: Search, count: int, *, each: Callable[[int, int], None]) -> di
     if folder.done("rank"):
         loss = search.loss()
         told["ranker"] = [loss(one.network) for one in chosen]
-    batch = search.space.task.train_batch(search.base.training.order, 0, min(16, search.base.training.rows))
-    for name, proxy in PROXIES.items():
-        told[name] = [-proxy(search.space.task.model(search.space.recipe(one.network)), batch) for one in chosen]
+    for name, values in search.proxies([one.network for one in chosen]).items():
+        told[name] = [-value for value in values]
     found = {name: agreement(values, truth, seed=search.space.nas.seed) for name, values in told.items()}
     folder.leave("check", _plain(chosen, truth, found))
     return found

@@ -211,7 +211,12 @@ class Search:
         fast, latency = learn(numbers[timed], times, seed=seed)
         fast.write(self._trees("latency"))
         summed = np.array([table.of(scored[place].network).latency for place in timed])
-        baseline = self._proxies([scored[place] for place in quality.places])
+        held = [scored[place] for place in quality.places]
+        proxies = self.proxies([each.network for each in held])
+        # So signed that 1 is the same order: of proxies more is better, of losses less.
+        baseline = {
+            name: -float(kendalltau(values, [each.loss for each in held]).statistic) for name, values in proxies.items()
+        }
         others = ", ".join(f"{name} {tau:.2f}" for name, tau in baseline.items())
         self.show.note(
             f"Kendall's τ on {len(quality.places)} networks that were not learned from: {quality.tau:.2f}; of what is "
@@ -224,18 +229,16 @@ class Search:
             "proxies": baseline,
         }
 
-    def _proxies(self, scored: Sequence[Scored]) -> dict[str, float]:
-        """Kendall's τ of each proxy with the scores, so signed that 1 is the same order."""
-        task, losses = self.space.task, [each.loss for each in scored]
-        batch = task.train_batch(self.base.training.order, 0, min(16, self.base.training.rows)).to(self.device)
-        found = {}
+    def proxies(self, networks: Sequence[Architecture]) -> dict[str, list[float]]:
+        """What each proxy says of untrained networks; more is better."""
+        task, options = self.space.task, self.base.training
+        batch = task.train_batch(options.order, 0, min(16, options.rows)).to(self.device)
+        found: dict[str, list[float]] = {name: [] for name in PROXIES}
         for name, proxy in PROXIES.items():
-            values = []
-            for place, each in enumerate(scored):
+            for place, network in enumerate(networks):
                 self.pause()
                 torch.manual_seed(place)
-                values.append(proxy(task.model(self.space.recipe(each.network)).to(self.device), batch))
-            found[name] = -float(kendalltau(values, losses).statistic)
+                found[name].append(proxy(task.model(self.space.recipe(network)).to(self.device), batch))
         return found
 
     def _trees(self, name: str) -> Path:
