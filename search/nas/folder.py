@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from eos.compose.check import check
-from eos.compose.model import flat
+from eos.compose.model import flat, leaves
 from eos.compose.reader import value_text
 from eos.compose.run import PARTS, check_run
 from eos.errors import RunError
@@ -103,7 +103,7 @@ def remember(folder: NASFolder, nas: NASRecipe, base: Recipe) -> None:
         folder.path.mkdir(parents=True, exist_ok=True)
         write_json(folder.record, asked)
         return
-    before, now = _leaves(read_json(folder.record)), _leaves(asked)
+    before, now = dict(leaves(read_json(folder.record))), dict(leaves(asked))
     lines = [
         f"{key} was {value_text(before.get(key))}, and is {value_text(now.get(key))} now"
         for key in sorted(before.keys() | now.keys())
@@ -158,12 +158,3 @@ def _plain(base: Recipe) -> dict[str, Any]:
         "training": flat(base.training),
         "names": dict(base.names),
     }
-
-
-def _leaves(data: Any, prefix: str = "") -> dict[str, Any]:
-    if not isinstance(data, dict):
-        return {prefix: data}
-    found: dict[str, Any] = {}
-    for key, value in data.items():
-        found |= _leaves(value, f"{prefix}.{key}" if prefix else str(key))
-    return found

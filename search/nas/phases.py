@@ -208,8 +208,7 @@ class Search:
         ranker.write(self._trees("quality"))
         timed = [place for place, each in enumerate(scored) if each.latency is not None]
         times = np.array([scored[place].latency for place in timed], dtype=float)
-        fast, latency = learn(numbers[timed], times, seed=seed)
-        fast.write(self._trees("latency"))
+        _, latency = learn(numbers[timed], times, seed=seed)
         summed = np.array([table.of(scored[place].network).latency for place in timed])
         held = [scored[place] for place in quality.places]
         proxies = self.proxies([each.network for each in held])

@@ -159,7 +159,7 @@ def test_a_stop_keeps_what_was_done(search_of: Callable[..., Search]) -> None:
 
 def test_another_space_or_base_is_refused(search_of: Callable[..., Search]) -> None:
     search_of()
-    with pytest.raises(RunError, match=r"begun otherwise:\n  nas\.key_sizes was \[4, 8\], and is \[4\] now"):
+    with pytest.raises(RunError, match=r"begun otherwise:\n  nas\.key_sizes\[1\] was 8, and is null now"):
         search_of(key_sizes=[4])
     search = search_of()
     search.folder.leave("retrain", {})
