@@ -36,7 +36,7 @@ def test_a_network_inside_is_the_network_that_stands_alone(spaces: Spaces, case:
 
 
 def test_every_weight_is_some_networks(spaces: Spaces) -> None:
-    """Between them, networks give every number of the shared weights a gradient."""
+    """Between them, networks give every shared weight a gradient, and of a mixer's matrices every number."""
     space, _ = spaces("causal", mixers={"softmax": "llama", "gla": "gla", "hgrn2": "hgrn2", "delta": "gated_deltanet"})
     supernet = Supernet(space)
     met = {name: torch.zeros_like(parameter, dtype=torch.bool) for name, parameter in supernet.named_parameters()}
@@ -50,6 +50,8 @@ def test_every_weight_is_some_networks(spaces: Spaces) -> None:
                 met[name] |= parameter.grad != 0
     unmet = [name for name, seen in met.items() if not seen.any()]
     assert unmet == []
+    dead = [name for name, seen in met.items() if "mixer" in name and seen.dim() > 1 and not seen.all()]
+    assert dead == []
 
 
 def test_a_smaller_network_uses_the_weights_of_a_larger_one_and_no_others(spaces: Spaces) -> None:
