@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -267,3 +268,15 @@ def test_a_candidate_takes_some_milliseconds() -> None:
     done = subprocess.run([sys.executable, "-c", TIMED], capture_output=True, text=True, check=True)
     times = json.loads(done.stdout)
     assert max(times.values()) <= LIMIT, {name: time for name, time in times.items() if time > LIMIT}
+
+
+def test_channel_mixers_of_their_own_grow_with_the_others() -> None:
+    recipe = load_model_recipe("hybrid", ["width=64", "layers=4"])
+    own = replace(recipe.channel_mixer, ratio=2 * recipe.channel_mixer.ratio)
+    recipe = replace(recipe, layout=["main", "local"], channel_mixers={"local": own})
+    setting = Setting(lambda changed: LanguageModel(changed, 256), LENGTH)
+    before = sum(parameter.numel() for parameter in LanguageModel(recipe, 256).parameters())
+    found = matched(recipe, Match(params=1.3 * before), task=setting).recipe
+    after = sum(parameter.numel() for parameter in LanguageModel(found, 256).parameters())
+    assert after == pytest.approx(1.3 * before, rel=0.02)
+    assert found.channel_mixers["local"].ratio == pytest.approx(2 * found.channel_mixer.ratio)
