@@ -75,14 +75,16 @@ def report(folder: Path) -> int:
 @command.command()
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--networks", type=click.IntRange(min=3), default=24, show_default=True, help="How many are trained.")
-def check(folder: Path, networks: int) -> int:
+@click.option("--seeds", type=click.IntRange(min=1), default=2, show_default=True, help="Runs of each.")
+def check(folder: Path, networks: int, seeds: int) -> int:
     """Whether shared weights rank as training from scratch does: Kendall's τ with its bootstrap interval.
 
-    Some of the scored networks are trained with the budget of the phase retrain; the same command goes on.
+    Some of the scored networks are trained with the budget of the phase retrain; the same command goes on. With
+    several seeds it also tells how much one agrees with the others, which no ranking can well exceed.
     """
     from search.cli.nas_run import run_check
 
-    return run_check(folder, networks)
+    return run_check(folder, networks, seeds)
 
 
 @command.command()

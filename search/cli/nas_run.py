@@ -103,16 +103,17 @@ def reopen(path: Path) -> Search:
     )
 
 
-def run_check(path: Path, networks: int) -> int:
+def run_check(path: Path, networks: int, seeds: int) -> int:
     """Train some networks from scratch and tell how their order agrees with what was said before; the exit status."""
     from search.nas.check import check
 
     search = reopen(path)
     try:
         with search.show.progress("networks trained") as each:
-            found = check(search, networks, each=each)
+            found = check(search, networks, seeds=seeds, each=each)
     except Stopped as stopped:
-        click.echo(f"Stopped and saved. To go on: {again('nas', 'check', str(path))}", err=True)
+        go_on = again("nas", "check", str(path), "--networks", str(networks), "--seeds", str(seeds))
+        click.echo(f"Stopped and saved. To go on: {go_on}", err=True)
         return 128 + stopped.signal
     print_line(f"Kendall's τ with {networks} networks trained from scratch, and its 95 % bootstrap interval:")
     for name, one in found.items():

@@ -1,21 +1,16 @@
 """Whether shared weights rank networks as training each from scratch does."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from scipy.stats import kendalltau
 
 from eos.errors import RunError
-from eos.training.files import read_json, write_json
-from eos.training.result import read_result
-from eos.training.run import resume, train
-from search.nas.folder import Stopped
 from search.nas.phases import Search
 from search.nas.score import Scored, read_scored
-from search.nas.scratch import budget
+from search.nas.scratch import trained
 
 #: Draws of networks with replacement, for an interval.
 DRAWS = 2000
@@ -50,58 +45,52 @@ def agreement(values: Sequence[float], truth: Sequence[float], *, seed: int) -> 
     return Agreement(tau=float(kendalltau(x, y).statistic), low=float(low), high=float(high))
 
 
-def check(search: Search, count: int, *, each: Callable[[int, int], None]) -> dict[str, Agreement]:
+def check(search: Search, count: int, *, seeds: int, each: Callable[[int, int], None]) -> dict[str, Agreement]:
     """Train so many of the scored networks from scratch, or what is left of them, and compare.
 
+    With several seeds the order is that of their means, and ``one seed`` tells how the first agrees with the mean of
+    the others: no ranking can be expected to agree much better with either.
+
     Arguments:
-        each: told how many are done, and how many there are.
+        seeds: runs of each network, on the same batches.
+        each: told how many networks are done, and how many there are.
 
     Raises:
         Stopped: a signal came.
-        RunError: the networks are not scored yet.
+        RunError: the networks are not scored yet, or were trained with other seeds.
     """
     folder = search.folder
     folder.read("score")
     scored = read_scored(folder.scored)
     draw = np.random.default_rng([search.space.nas.seed, 5])
     chosen = [scored[place] for place in draw.permutation(len(scored))[:count]]
-    truth = []
+    losses = []
     for number, one in enumerate(chosen):
         each(number, len(chosen))
-        truth.append(_trained(search, one, folder.path / "checked" / f"{number:03d}"))
+        losses.append(_losses(search, one, folder.path / "checked" / f"{number:03d}", seeds))
     each(len(chosen), len(chosen))
+    truth = np.mean(losses, axis=1)
     told: dict[str, Sequence[float]] = {"shared weights": [one.loss for one in chosen]}
     if folder.done("rank"):
         loss = search.loss()
         told["ranker"] = [loss(one.network) for one in chosen]
     for name, values in search.proxies([one.network for one in chosen]).items():
         told[name] = [-value for value in values]
-    found = {name: agreement(values, truth, seed=search.space.nas.seed) for name, values in told.items()}
-    folder.leave("check", _plain(chosen, truth, found))
+    seed = search.space.nas.seed
+    found = {name: agreement(values, truth, seed=seed) for name, values in told.items()}
+    if seeds > 1:
+        first, *others = np.transpose(losses)
+        found["one seed"] = agreement(first, np.mean(others, axis=0), seed=seed)
+    networks = [{**one.to_plain(), "from_scratch": own} for one, own in zip(chosen, losses, strict=True)]
+    folder.leave("check", {"networks": networks, "taus": {name: asdict(one) for name, one in found.items()}})
     return found
 
 
-def _plain(chosen: Sequence[Scored], truth: Sequence[float], found: Mapping[str, Agreement]) -> dict[str, Any]:
-    networks = [{**one.to_plain(), "from_scratch": loss} for one, loss in zip(chosen, truth, strict=True)]
-    return {"networks": networks, "taus": {name: asdict(one) for name, one in found.items()}}
-
-
-def _trained(search: Search, one: Scored, path: Path) -> float:
-    """Nats a target of the validation part after training from scratch."""
-    left = path.with_suffix(".json")
-    if left.exists():
-        return float(read_json(left)["loss"])
-    if path.exists():
-        result = resume(path)
-    else:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        recipe = replace(search.base, model=search.space.recipe(one.network), training=budget(search))
-        result = train(recipe, path, command=search.command)
-    if result.status == "stopped":
-        raise Stopped(result.signal or 0)
-    metrics = read_result(path / "result.json").metrics["validation"]
-    loss = next((value for name, value in metrics.items() if name.startswith("nats") and value is not None), None)
-    if loss is None:
-        raise RunError(f"{path}: no loss is told of the validation part")
-    write_json(left, {"loss": loss})
-    return loss
+def _losses(search: Search, one: Scored, path: Path, seeds: int) -> list[float]:
+    """Nats a target of the validation part after training from scratch, by seed."""
+    metrics = trained(search, one.network, path, seeds)["validation"]
+    values = next((each.values for name, each in metrics.items() if name.startswith("nats")), [])
+    losses = [value for value in values if value is not None]
+    if len(losses) < seeds:
+        raise RunError(f"{path}: no finite loss is told of the validation part")
+    return losses

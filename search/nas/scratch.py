@@ -2,12 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, replace
+from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from eos.errors import RecipeError
+from rich.console import Console
+
+from eos.errors import RecipeError, RunError
 from eos.training.config import TrainingOptions
-from eos.training.group import is_group, resume_group, train_group
+from eos.training.group import Spread, is_group, resume_group, train_group
 from search.nas.architecture import Architecture
 from search.nas.baselines import kinds, like
 from search.nas.evolve import Found, spread
@@ -76,7 +79,9 @@ def compare(search: "Search") -> dict[str, Any]:
     rows = []
     for name, network in compared:
         folders.setdefault(network, name.replace(" ", "_"))
-        metrics = _group(search, network, folders[network])
+        path = search.folder.retrained / folders[network]
+        search.show.note(f"{folders[network]}: {network}")
+        metrics = trained(search, network, path, space.nas.retrain.seeds, console=search.show.console)
         measured = latencies(space, [network], device=search.device, precision=search.base.training.precision)
         rows.append(
             {
@@ -85,24 +90,36 @@ def compare(search: "Search") -> dict[str, Any]:
                 "folder": folders[network],
                 "cost": asdict(table.of(network)),
                 "measured_latency": next(measured),
-                "metrics": metrics,
+                "metrics": {part: {key: asdict(one) for key, one in named.items()} for part, named in metrics.items()},
             }
         )
     return {"compared": rows}
 
 
-def _group(search: "Search", network: Architecture, name: str) -> dict[str, Any]:
-    """Runs of a network with several seeds, or what is left to do of them; their metrics."""
+def trained(
+    search: "Search", network: Architecture, path: Path, seeds: int, *, console: Console | None = None
+) -> dict[str, dict[str, Spread]]:
+    """Runs of a network with so many seeds, or what is left to do of them: metrics by part and name.
+
+    Arguments:
+        path: of the group of runs.
+        console: where they show what they do; None shows nothing.
+
+    Raises:
+        Stopped: a signal came.
+        RunError: the folder holds runs of other seeds.
+    """
     search.pause()
-    path, options = search.folder.retrained / name, budget(search)
-    search.show.note(f"{name}: {network}")
+    options = budget(search)
+    wanted = [options.seed + offset for offset in range(seeds)]
     if is_group(path):
-        group = resume_group(path, console=search.show.console, command=search.command)
+        group = resume_group(path, console=console, command=search.command)
+        if group.status != "stopped" and group.seeds != wanted:
+            raise RunError(f"{path} holds runs of the seeds {group.seeds}, not {wanted}: ask for those, or delete it")
     else:
         path.parent.mkdir(parents=True, exist_ok=True)
         recipe = replace(search.base, model=search.space.recipe(network), training=options)
-        seeds = [options.seed + offset for offset in range(search.space.nas.retrain.seeds)]
-        group = train_group(recipe, path, seeds, console=search.show.console, command=search.command)
+        group = train_group(recipe, path, wanted, console=console, command=search.command)
     if group.status == "stopped":
         raise Stopped(group.signal or 0)
-    return {part: {metric: asdict(each) for metric, each in named.items()} for part, named in group.metrics.items()}
+    return group.metrics

@@ -1,6 +1,7 @@
 """A whole search, killed in every phase: it goes on, and finds what an undisturbed one finds."""
 
 import json
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -76,21 +77,59 @@ class Watch:
         return Show(note=note, progress=progress, report=lambda steps: Report())
 
 
+@pytest.fixture(scope="module", autouse=True)
+def soon_measured() -> Iterator[None]:
+    """Here it does not matter how exact latencies are."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("eos.training.latency.SECONDS", 0.01)
+        yield
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+def search_in(path: Path, *, spaces: Spaces, cache: Path, watch: Watch | None = None, **changes: Any) -> Search:
+    space, base = spaces("causal", **{**CHOSEN, **changes})
+    folder = NASFolder(path)
+    remember(folder, space.nas, base)
+    return Search(
+        folder=folder,
+        space=space,
+        base=base,
+        command=["eos", "nas"],
+        show=(watch or Watch()).show,
+        cache=cache,
+        stop=StopRequest(),
+    )
+
+
 @pytest.fixture
-def search_of(spaces: Spaces, tmp_path: Path) -> Callable[..., Search]:
+def search_of(spaces: Spaces, cache: Path, tmp_path: Path) -> Callable[..., Search]:
     def make(name: str = "one", watch: Watch | None = None, **changes: Any) -> Search:
-        space, base = spaces("causal", **{**CHOSEN, **changes})
-        folder = NASFolder(tmp_path / name)
-        remember(folder, space.nas, base)
-        return Search(
-            folder=folder,
-            space=space,
-            base=base,
-            command=["eos", "nas"],
-            show=(watch or Watch()).show,
-            cache=tmp_path / "cache",
-            stop=StopRequest(),
-        )
+        return search_in(tmp_path / name, spaces=spaces, cache=cache, watch=watch, **changes)
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def undisturbed(spaces: Spaces, cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Search:
+    """A search that was done from its beginning to its end."""
+    search = search_in(tmp_path_factory.mktemp("undisturbed") / "one", spaces=spaces, cache=cache)
+    search.run()
+    return search
+
+
+@pytest.fixture
+def done_until(undisturbed: Search, search_of: Callable[..., Search], tmp_path: Path) -> Callable[..., Search]:
+    """A search whose phases are done up to one."""
+
+    def make(phase: str, watch: Watch | None = None) -> Search:
+        shutil.copytree(undisturbed.folder.path, tmp_path / "one")
+        for later in PHASES[PHASES.index(phase) + 1 :]:
+            (tmp_path / "one" / f"{later}.json").unlink()
+        return search_of(watch=watch)
 
     return make
 
@@ -111,9 +150,9 @@ def found(search: Search) -> dict[str, Any]:
     }
 
 
-def test_a_search_that_is_killed_in_every_phase_finds_the_same(search_of: Callable[..., Search]) -> None:
-    undisturbed = search_of("whole")
-    undisturbed.run()
+def test_a_search_that_is_killed_in_every_phase_finds_the_same(
+    undisturbed: Search, search_of: Callable[..., Search]
+) -> None:
     wanted = found(undisturbed)
     assert len(wanted["losses"]) == 24
     assert len(wanted["retrained"]) >= 2
@@ -127,18 +166,17 @@ def test_a_search_that_is_killed_in_every_phase_finds_the_same(search_of: Callab
     assert found(search_of("killed")) == wanted
 
 
-def test_done_phases_are_not_done_again(search_of: Callable[..., Search]) -> None:
-    search_of().run(until="score")
+def test_done_phases_are_not_done_again(done_until: Callable[..., Search]) -> None:
     watch = Watch()
-    search_of(watch=watch).run(until="score")
+    search = done_until("score", watch)
+    search.run(until="score")
     assert watch.notes == []
-    watch = Watch()
-    search_of(watch=watch).run(until="rank")
+    search.run(until="rank")
     assert [note for note in watch.notes if "/" in note[:3]] == ["4/8 rank"]
 
 
-def test_without_a_ranker_shared_weights_decide(search_of: Callable[..., Search]) -> None:
-    search = search_of(generations=2)
+def test_without_a_ranker_shared_weights_decide(done_until: Callable[..., Search]) -> None:
+    search = done_until("score")
     search.run(skip=["rank", "retrain"])
     assert not search.folder.done("rank")
     fronts = search.folder.read("evolve")["fronts"]
@@ -146,15 +184,15 @@ def test_without_a_ranker_shared_weights_decide(search_of: Callable[..., Search]
     assert "From scratch" not in (search.folder.path / "report.md").read_text()
 
 
-def test_a_stop_keeps_what_was_done(search_of: Callable[..., Search]) -> None:
-    search = search_of()
-    search.run(until="supernet")
+def test_a_stop_keeps_what_was_done(done_until: Callable[..., Search]) -> None:
+    search = done_until("table")
     search.stop.signal = 15
     with pytest.raises(Stopped):
         search.run()
-    assert not search.folder.done("score")
-    search_of().run(until="score")
-    assert search.folder.done("score")
+    assert not search.folder.done("supernet")
+    search.stop.signal = None
+    search.run(until="supernet")
+    assert search.folder.done("supernet")
 
 
 def test_another_space_or_base_is_refused(search_of: Callable[..., Search]) -> None:
@@ -189,9 +227,8 @@ def test_other_data_are_refused(spaces: Spaces, tmp_path: Path) -> None:
         opened(folder, nas, base)
 
 
-def test_the_report_tells_every_phase(search_of: Callable[..., Search]) -> None:
-    search = search_of()
-    search.run()
+def test_the_report_tells_every_phase(done_until: Callable[..., Search]) -> None:
+    search = done_until("report")
     names = write_report(search)
     for name in names:
         assert (search.folder.path / name).stat().st_size > 0
@@ -203,23 +240,27 @@ def test_the_report_tells_every_phase(search_of: Callable[..., Search]) -> None:
     assert {layer["mixer"] for each in fronts["softmax only"] for layer in each["network"]["layers"]} == {"softmax"}
 
 
-def test_networks_trained_from_scratch_are_compared_and_go_on(search_of: Callable[..., Search]) -> None:
-    search = search_of(retrain={"networks": 1, "seeds": 1, "steps": 2})
-    with pytest.raises(RunError, match="the phase score is not done"):
-        check(search, 3, each=lambda done, of: None)
-    search.run(until="rank")
-
+def test_networks_trained_from_scratch_are_compared_and_go_on(
+    search_of: Callable[..., Search], done_until: Callable[..., Search]
+) -> None:
     def kill(done: int, of: int) -> None:
         if done == 2:
             raise Killed
 
+    with pytest.raises(RunError, match="the phase score is not done"):
+        check(search_of("empty"), 3, seeds=1, each=lambda done, of: None)
+    search = done_until("rank")
     with pytest.raises(Killed):
-        check(search, 4, each=kill)
-    first = (search.folder.path / "checked" / "000" / "result.json").stat().st_mtime_ns
-    found = check(search, 4, each=lambda done, of: None)
-    assert (search.folder.path / "checked" / "000" / "result.json").stat().st_mtime_ns == first
-    assert {"shared weights", "ranker", "parameters", "synflow"} <= set(found)
-    assert len(search.folder.read("check")["networks"]) == 4
+        check(search, 4, seeds=2, each=kill)
+    first = search.folder.path / "checked" / "000" / "seed-1" / "result.json"
+    before = first.stat().st_mtime_ns
+    found = check(search, 4, seeds=2, each=lambda done, of: None)
+    assert first.stat().st_mtime_ns == before
+    assert {"shared weights", "ranker", "parameters", "synflow", "one seed"} <= set(found)
+    networks = search.folder.read("check")["networks"]
+    assert [len(each["from_scratch"]) for each in networks] == [2] * 4
+    with pytest.raises(RunError, match=r"holds runs of the seeds \[1, 2\], not \[1\]"):
+        check(search, 4, seeds=1, each=lambda done, of: None)
 
 
 def test_spread_keeps_the_best_and_the_order() -> None:
