@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from eos.config import ShortConvolution
+from eos.parallel import current, tail_before
 from eos.stage import activate
 
 
@@ -72,7 +73,9 @@ class CausalConvolution(nn.Module):
         """The convolution of x that follows ``past``, and the past of what comes next."""
         length, reach = x.shape[1], self.shape[0]
         if past is None:
-            past = x.new_zeros(x.shape[0], *self.shape)
+            group = current()
+            empty = x.new_zeros(x.shape[0], *self.shape)
+            past = empty if group is None else tail_before(x, reach, group, reset=reset)
         seen = torch.cat([past.to(x.dtype), x], 1)
         document = same = None
         if reset is not None:

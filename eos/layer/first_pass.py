@@ -10,6 +10,7 @@ from eos import engine
 from eos.config import FirstPass as Options
 from eos.errors import CompositionError
 from eos.layer.build import build_stage
+from eos.parallel import continued
 from eos.record import Memory, Recurrence, Transition
 from eos.stage import AbstractExpand, AbstractShrink, LayerContext
 
@@ -72,6 +73,7 @@ class FirstPass(nn.Module):
         if record.expand.is_meta:  # shapes alone
             empty = record.expand.new_empty(sizes["B"], sizes["T"], sizes["H"] * sizes["V"])
             return empty, self.empty(sizes["B"], device=empty.device)
-        y, memory = engine.step(record) if record.memory is not None and sizes["T"] == 1 else engine.scan(record)
+        decodes = record.memory is not None and sizes["T"] == 1
+        y, memory = engine.step(record) if decodes else engine.scan(continued(record))
         assert isinstance(y, Tensor)
         return y.flatten(2), memory.value

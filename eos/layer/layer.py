@@ -18,6 +18,7 @@ from eos.layer.direction import check_grid, ends, read_all
 from eos.layer.mixer import AbstractCache, AbstractMixer
 from eos.layer.readout import Readout
 from eos.layer.refuse import refuse
+from eos.parallel import continued, current, refuse_later
 from eos.record import Memory, Recurrence
 from eos.stage import undecayed
 
@@ -136,6 +137,7 @@ class EOSLayer(AbstractMixer):
         self, x: Tensor, states: States, reset: Tensor | None, cache: EOSCache | None, shape: Sequence[int] | None
     ) -> Tensor:
         """y: from one or both sides or from all at once, and divided by its denominator where there is one."""
+        refuse_later(self.mixer.direction, current())
         denominator, scales = self.mixer.denominator, None
         match self.mixer.direction:
             case "forward":
@@ -153,7 +155,7 @@ class EOSLayer(AbstractMixer):
 
     def _pass(self, states: States, reset: Tensor | None, cache: EOSCache | None) -> tuple[Tensor, Tensor | None]:
         """What is read, with its bonus, several reads side by side; and M where a denominator is floored by it."""
-        record = self._recurrence(states, reset, None if cache is None else cache.memory)
+        record = continued(self._recurrence(states, reset, None if cache is None else cache.memory))
         stabilise = record.transition.stabilise
         floored = self.mixer.denominator is not None and stabilise == "max"
         traced = floored or (self.bonus is not None and stabilise == "sum")

@@ -17,6 +17,7 @@ from eos.layer.convolution import CausalConvolution
 from eos.layer.mixer import AbstractCache, AbstractMixer
 from eos.layer.norm import make_norm
 from eos.layer.projection import output_projection
+from eos.parallel import before, current, refuse_later
 from eos.record import Convolution, Memory, Recurrence, Transition
 from eos.stage import AbstractResponse, LayerContext, activate, undecayed
 
@@ -161,7 +162,11 @@ class LongConvolution(AbstractMixer):
         return nn.functional.pad(response, (beyond if both else 0, beyond))
 
     def _convolved(self, n: int, z: Tensor, cache: ConvolutionCache | None) -> Tensor:
-        length = z.shape[1]
+        length, group = z.shape[1], current()
+        if cache is None and group is not None:
+            refuse_later(self.mixer.direction, group)
+            seen = torch.cat([before(z, group, axis=1), z], 1)
+            return self._scan(seen, self._response(n, seen.shape[1]))[:, -length:]
         if cache is None:
             return self._scan(z, self._response(n, length))
         if self.mixer.decoding == "recurrence":

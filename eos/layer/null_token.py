@@ -7,6 +7,7 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from eos.errors import CompositionError
+from eos.parallel import current
 from eos.record import Transition
 
 
@@ -30,7 +31,8 @@ def with_null_token(
     if transition.head is not None or transition.key is not None:
         raise CompositionError("null_token=true needs weights that do not fade, for the empty token's would too")
     first = torch.zeros(g.shape[1], dtype=torch.bool, device=g.device)
-    first[0] = True
+    group = current()
+    first[0] = group is None or group.rank == 0
     begins = first[None] if begun is None else first[None] & ~begun[:, None]
     begins = (begins if reset is None else begins | reset)[..., None, None]
     grown = torch.logaddexp(g, torch.zeros_like(g))

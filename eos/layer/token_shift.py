@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from eos.config import TokenShift
+from eos.parallel import current, tail_before
 from eos.stage import undecayed
 
 
@@ -15,7 +16,10 @@ def previous(
     x: Float[Tensor, "B T D"], *, reset: Bool[Tensor, "B T"] | None, past: Float[Tensor, "B 1 D"] | None
 ) -> tuple[Float[Tensor, "B T D"], Float[Tensor, "B 1 D"]]:
     """x_{t-1}, zero where a document begins, and the last x for what comes next."""
-    first = torch.zeros_like(x[:, :1]) if past is None else past.to(x.dtype)
+    if past is None:
+        group = current()
+        past = torch.zeros_like(x[:, :1]) if group is None else tail_before(x, 1, group)
+    first = past.to(x.dtype)
     before = torch.cat([first, x[:, :-1]], 1)
     # a copy: a view would keep all of x alive
     return before if reset is None else torch.where(reset[..., None], 0.0, before), x[:, -1:].clone()

@@ -15,6 +15,7 @@ from eos.errors import CompositionError
 from eos.layer import AbstractCache, AbstractMixer, refuse
 from eos.layer.norm import make_norm
 from eos.layer.projection import output_projection
+from eos.parallel import SequenceGroup, before, current, refuse_later, tail_before
 from eos.rotation import rotate
 
 
@@ -93,9 +94,15 @@ class SoftmaxAttention(AbstractMixer):
             rearrange(projection(x), "b t (h d) -> b h t d", d=self.size)
             for projection in (self.query, self.key, self.value)
         )
+        group = current() if cache is None else None
+        refuse_later(self.mixer.direction, group)
+        if group is not None:
+            past.seen = group.rank * x.shape[1]
         if self.mixer.rope:
             angle = self._angles(past.seen, x.shape[1], x.device)
             q, k = (rotate(z, angle.to(torch.promote_types(z.dtype, torch.float32))).to(z.dtype) for z in (q, k))
+        if group is not None:
+            self._fetch(past, k, v, reset, group)
         self._append(past, k, v, reset)
         y = self._attend(q, past)
         self._trim(past)
@@ -110,6 +117,21 @@ class SoftmaxAttention(AbstractMixer):
         theta = self.mixer.rope_base ** (-2 * pairs / self.size)
         positions = torch.arange(start, start + length, dtype=torch.float64, device=device)
         return torch.remainder(positions[:, None] * theta, 2 * math.pi)
+
+    def _fetch(self, past: AttentionCache, k: Tensor, v: Tensor, reset: Tensor | None, group: SequenceGroup) -> None:
+        """Put what comes from the parts of the sequence before into an empty cache: all, or as much as is seen."""
+        if self.reach is not None and self.reach - 1 <= k.shape[2]:
+            # in front of the first part there is nothing, not zeros
+            seen = self.reach - 1 if group.rank else 0
+            tails = (tail_before(z, self.reach - 1, group, axis=2) for z in (k, v))
+            past.keys, past.values = (tail.narrow(2, 0, seen) for tail in tails)
+        else:
+            past.keys, past.values = (before(z, group, axis=2) for z in (k, v))
+        begins = past.begins.new_zeros(k.shape[0], past.seen)
+        if reset is not None:
+            positions = torch.arange(past.seen, device=k.device)
+            begins = torch.where(before(reset, group, axis=1), positions, begins).cummax(1).values
+        past.begins = begins[:, past.seen - past.keys.shape[2] :]
 
     def _append(self, past: AttentionCache, k: Tensor, v: Tensor, reset: Tensor | None) -> None:
         batch, length = k.shape[0], k.shape[2]

@@ -1,0 +1,59 @@
+"""The processes that share a sequence, each with an equal part of its tokens in the order of their ranks.
+
+Layers ask for the group that they run in: whatever carries over time in them (memories, short convolutions, token
+shifts, keys and values) then goes on from the part before, as in decoding it goes on from the cache.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch.distributed as dist
+
+Form = Literal["ring", "gather"]
+
+_CURRENT: ContextVar["SequenceGroup | None"] = ContextVar("sequence", default=None)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SequenceGroup:
+    """Processes with a part of the sequence each.
+
+    Arguments:
+        processes: the group; None: all processes.
+        form: ring: memories pass from rank to rank, as soon as each has come; gather: every rank gets what every
+            part does to a memory, and composes it.
+        sent: bytes that this process sent, by what they were and in which pass: ("memory", "forward").
+    """
+
+    processes: dist.ProcessGroup | None = None
+    form: Form = "ring"
+    sent: Counter[tuple[str, str]] = field(default_factory=Counter)
+
+    @property
+    def rank(self) -> int:
+        """The place of this process's part."""
+        return dist.get_rank(self.processes)
+
+    @property
+    def size(self) -> int:
+        """How many parts there are."""
+        return dist.get_world_size(self.processes)
+
+
+def current() -> SequenceGroup | None:
+    """The group whose parts are being computed; None: the sequence is whole."""
+    return _CURRENT.get()
+
+
+@contextmanager
+def over(group: SequenceGroup | None) -> Iterator[None]:
+    """What runs inside has a part of a sequence each; with None, or one process, the sequence is whole."""
+    token = _CURRENT.set(group if group is not None and group.size > 1 else None)
+    try:
+        yield
+    finally:
+        _CURRENT.reset(token)
