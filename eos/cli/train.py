@@ -46,6 +46,12 @@ def command(overrides: tuple[str, ...]) -> int:
 
     The first Ctrl-C finishes the step and saves it; a second one ends the run at once.
 
+    Several processes, or several machines, train one run where torchrun begins the command on each:
+
+    
+      torchrun --nproc-per-node 4 --no-python eos train …
+    The rows of a step are shared by the processes; with training.sequence_parts=4 each sequence is.
+
     \b
     Examples:
       eos train model=hgrn2 task.source=my.txt
@@ -58,20 +64,29 @@ def command(overrides: tuple[str, ...]) -> int:
     from rich.console import Console
 
     from eos.cli.result import BY_SIGNAL, go_on, show_group, show_run
+    from eos.training.crew import assembled, begun_by_torchrun
+    from eos.training.folder import RunFolder
     from eos.training.group import is_group, resume_group, train_group
-    from eos.training.run import resume, train
+    from eos.training.run import recipe_of, resume, train
     from eos.training.stopping import StoppedAtOnce
 
     console = Console(stderr=True)
     said = ("eos", *sys.argv[1:])
     path, recipe = locate(request)
     try:
-        if recipe is None:
-            if is_group(path):
-                return show_group(path, resume_group(path, console=console, command=said))
-            return show_run(path, resume(path, console=console, command=said))
-        if request.seeds is None:
-            return show_run(path, train(recipe, path, console=console, command=said))
+        if begun_by_torchrun() > 1 and (request.seeds is not None or is_group(path)):
+            raise RecipeError("several seeds are trained one after the other: leave out torchrun, or train one seed")
+        if recipe is None and is_group(path):
+            return show_group(path, resume_group(path, console=console, command=said))
+        if recipe is None or request.seeds is None:
+            with assembled(recipe_of(RunFolder(path)).training if recipe is None else recipe.training) as crew:
+                # a folder is named after the day, which may differ, and after what is there
+                path = crew.lead(lambda: path)
+                if recipe is None:
+                    result = resume(path, console=console, command=said, crew=crew)
+                else:
+                    result = train(recipe, path, console=console, command=said, crew=crew)
+            return show_run(path, result) if crew.leads else 0
         first = recipe.training.seed
         seeds = range(first, first + request.seeds) if isinstance(request.seeds, int) else request.seeds
         return show_group(path, train_group(recipe, path, seeds, console=console, command=said))

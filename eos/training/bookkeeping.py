@@ -48,6 +48,7 @@ class Bookkeeping(Callback):
         self._hyperparameters = hyperparameters
         self._module = module
         self._options = module.training_options
+        self._crew = module.crew
         self._log: MetricsLog | None = None
         self._stop = stop
         self._report = report
@@ -57,12 +58,6 @@ class Bookkeeping(Callback):
         # Found once: a trivial method's figure may take a while.
         self._standard: Standard | None = None
 
-    @property
-    def metrics_log(self) -> MetricsLog:
-        """The run's log; open from the start of training to :meth:`close`."""
-        assert self._log is not None
-        return self._log
-
     def close(self) -> None:
         """Close the log."""
         if self._log is not None:
@@ -71,8 +66,9 @@ class Bookkeeping(Callback):
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """The checkpoint is loaded: open the log where it stood."""
         state = self._module.state
-        self._log = MetricsLog(self._folder.metrics, length=state.log_bytes, seconds=state.seconds)
-        self._log.events.begin(self._hyperparameters)
+        if self._crew.leads:
+            self._log = MetricsLog(self._folder.metrics, length=state.log_bytes, seconds=state.seconds)
+            self._log.events.begin(self._hyperparameters)
         self._saved_step = state.step or None
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -117,11 +113,13 @@ class Bookkeeping(Callback):
                 precision=options.precision,
                 tokens=options.validation_tokens,
                 each=self._between_batches,
+                crew=self._crew,
             )
         except EvaluationAbandoned:
             return False
         values = {f"validation/{name}": value for name, value in found.metrics.items()}
-        self.metrics_log.write(step=state.step, seconds=module.clock.seconds(), values=values)
+        if self._log is not None:
+            self._log.write(step=state.step, seconds=module.clock.seconds(), values=values)
         self._report.evaluated("validation", state.step, found.metrics)
         state.validated_step = state.step
         state.reached = self._reached(found.metrics)
@@ -132,8 +130,9 @@ class Bookkeeping(Callback):
             state.stale += 1
             return False
         state.best_step, state.best_loss, state.stale = state.step, found.loss, 0
-        with replacing(self._folder.best(state.step)) as temporary:
-            save_weights(module.model, temporary)
+        if self._crew.leads:
+            with replacing(self._folder.best(state.step)) as temporary:
+                save_weights(module.model, temporary)
         return True
 
     def _reached(self, metrics: dict[str, float]) -> bool:
@@ -153,7 +152,7 @@ class Bookkeeping(Callback):
         return value >= goal if standard.higher else value <= goal
 
     def _between_batches(self, done: Progress) -> None:
-        self._stop.abandon_evaluation()
+        self._stop.abandon_evaluation(self._crew)
         self._report.evaluating("validation", done)
 
     def _validation_due(self) -> bool:
@@ -163,12 +162,15 @@ class Bookkeeping(Callback):
     def _is_over(self) -> bool:
         """Whether training ends here, by a signal, time, patience or goal; the trainer counts the steps."""
         options, module = self._options, self._module
-        return (
+        self._stop.agree(self._crew)
+        over = (
             self._stop.signal is not None
             or (options.minutes is not None and module.clock.seconds() >= 60 * options.minutes)
             or (options.patience is not None and module.state.stale >= options.patience)
             or module.state.reached
         )
+        # clocks differ
+        return bool(self._crew.most(over))
 
     def _write_row(self) -> None:
         module = self._module
@@ -182,17 +184,20 @@ class Bookkeeping(Callback):
         began, tokens = self._rate_since
         values["train/tokens_per_second"] = (module.state.tokens - tokens) / (seconds - began)
         self._rate_since = None
-        self.metrics_log.write(step=module.state.step, seconds=seconds, values=values)
+        if self._log is not None:
+            self._log.write(step=module.state.step, seconds=seconds, values=values)
         self._report.row(values)
 
     def _save(self, trainer: Trainer) -> None:
         state = self._module.state
         self._refuse_lost_steps()
-        self.metrics_log.synchronise()
-        state.log_bytes = self.metrics_log.length
+        if self._log is not None:
+            self._log.synchronise()
+            state.log_bytes = self._log.length
         trainer.save_checkpoint(self._folder.last)
         self._saved_step = state.step
-        self._folder.forget_best_but(state.best_step)
+        if self._crew.leads:
+            self._folder.forget_best_but(state.best_step)
 
     def _refuse_lost_steps(self) -> None:
         """Raise when a step was not finite; its batch is computed again to find out where that began."""

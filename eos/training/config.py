@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import model_validator
 
 from eos.config import option, options
+from eos.parallel import Form
 
 Schedule = Literal["cosine", "inverse_sqrt", "constant"]
 Precision = Literal["float32", "bfloat16"]
@@ -12,7 +13,9 @@ Device = Literal["auto", "cpu", "cuda"]
 
 
 #: Options that say how a run is done, and not what comes of it.
-MANNER = frozenset({"device", "workers", "checkpoint_every", "log_every", "evaluation_rows", "sample"})
+MANNER = frozenset(
+    "device workers checkpoint_every log_every evaluation_rows sample sequence_parts sequence_form".split()
+)
 
 
 @options
@@ -65,6 +68,12 @@ class TrainingOptions:
     workers: int = option(0, "processes that prepare batches; the batches do not depend on it", low=0, high=64)
     precision: Precision = option("float32", "of activations; weights and memories are float32 in both")
     device: Device = option("auto", "auto takes a CUDA device where there is one")
+    sequence_parts: int = option(
+        1, "processes that share every sequence, of those that torchrun begins; the others share rows", low=1
+    )
+    sequence_form: Form = option(
+        "ring", "ring: memories pass from part to part; gather: every part gets what the others do to a memory"
+    )
 
     @model_validator(mode="after")
     def _check(self) -> "TrainingOptions":

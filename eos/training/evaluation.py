@@ -10,6 +10,7 @@ from torch.nn.functional import cross_entropy
 from eos.errors import RunError
 from eos.tasks.task import IGNORED, AbstractTask, Batch, Counts, Split
 from eos.training.config import Precision
+from eos.training.crew import ALONE, Crew
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +66,7 @@ def evaluate(
     tokens: int | None = None,
     each: Callable[[Progress], None] | None = None,
     generated: bool = False,
+    crew: Crew = ALONE,
 ) -> Evaluation:
     """Evaluate ``model``, where it is, on a held-out part; its mode is as before afterwards.
 
@@ -75,6 +77,7 @@ def evaluate(
         tokens: stop after the batch that reaches this many targets; None takes the whole part.
         each: called before every batch with what is done; may raise to give up.
         generated: with the metrics of what the model writes by itself, where the task has any.
+        crew: the processes that share the batches; every one is told the same.
 
     Raises:
         RunError: a batch needs too much memory.
@@ -83,21 +86,26 @@ def evaluate(
     training = model.training
     model.eval()
     nats = torch.zeros((), dtype=torch.float64, device=device)
-    counts = Counts()
+    counts, graded = Counts(), Counts()
+    place, shares = crew.rows
     rows_done = 0
     shape = ""
     try:
-        for batch in task.evaluation_batches(split, rows):
+        for number, batch in enumerate(task.evaluation_batches(split, rows)):
             if tokens is not None and counts.targets >= tokens:
                 break
             if each is not None:
                 each(Progress(targets=counts.targets, rows=rows_done, of=task.held_out_rows(split)))
             rows_done += batch.inputs.shape[0]
             shape = f"{batch.inputs.shape[0]} rows of {batch.inputs.shape[1]} tokens"
-            moved = batch.to(device)
-            logits = compute(model, moved, precision)
+            counts += task.count(batch)
+            if number % shares != place:
+                continue
+            moved = crew.tokens(batch).to(device)
+            with crew.together():
+                logits = compute(model, moved, precision)
             nats += nats_of(logits, moved)
-            counts += task.count(batch) + task.grade(moved, logits)
+            graded += task.grade(moved, logits)
         shape = f"{rows} rows"
         written = task.generated(model, split, device=device, rows=rows) if generated else {}
     except torch.OutOfMemoryError as error:
@@ -107,6 +115,7 @@ def evaluate(
         ) from error
     finally:
         model.train(training)
-    total = nats.item()
+    total = crew.summed(nats).item()
+    counts = sum(crew.every(graded), counts)
     metrics = {**task.metrics(total, counts), **written}
     return Evaluation(loss=total / max(1, counts.targets), metrics=metrics, counts=counts)

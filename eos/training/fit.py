@@ -5,16 +5,20 @@ import math
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
+from typing import Any
 
 import torch
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
+from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from lightning.pytorch import Trainer
+from lightning.pytorch.strategies import DDPStrategy
 
 from eos.errors import RunError
 from eos.tasks.task import AbstractTask
 from eos.training.bookkeeping import Bookkeeping, Watch
 from eos.training.checkpoint import AtomicCheckpointIO
 from eos.training.config import Device, TrainingOptions
+from eos.training.crew import Crew
 from eos.training.data import TrainingData
 from eos.training.events import Value
 from eos.training.folder import RunFolder
@@ -61,14 +65,15 @@ def fit(
             )
         ) as bookkeeping,
     ):
+        environment = LightningEnvironment() if module.crew.size == 1 else TorchElasticEnvironment()
         trainer = Trainer(
             accelerator="gpu" if device.type == "cuda" else "cpu",
-            devices=1,
+            **_processes(module.crew, device),
             max_epochs=-1,
             max_steps=-1 if module.steps is None else module.steps,
             callbacks=[bookkeeping],
             # Of the cluster it stands in Lightning knows nothing: a scheduler's signal stops a run like any other.
-            plugins=[AtomicCheckpointIO(), LightningEnvironment()],
+            plugins=[AtomicCheckpointIO(), environment],
             # Logs, checkpoints, validations and bars are the bookkeeping's.
             logger=False,
             enable_checkpointing=False,
@@ -89,6 +94,15 @@ def fit(
         state = module.state
         if stop.signal is None and options.validate_every is not None and state.validated_step != state.step:
             bookkeeping.validate()
+
+
+def _processes(crew: Crew, device: torch.device) -> dict[str, Any]:
+    """How many processes train, and how their gradients are averaged."""
+    if crew.size == 1:
+        return {"devices": 1}
+    backend = "nccl" if device.type == "cuda" else "gloo"
+    strategy = DDPStrategy(process_group_backend=backend, gradient_as_bucket_view=True)
+    return {"devices": crew.local, "num_nodes": crew.size // crew.local, "strategy": strategy}
 
 
 def budget_in_steps(task: AbstractTask, options: TrainingOptions) -> int | None:

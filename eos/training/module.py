@@ -2,15 +2,19 @@
 
 import math
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule
+from lightning.pytorch.strategies import DDPStrategy
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 from torch.optim import AdamW
 
 from eos.tasks.task import Batch, Counts
 from eos.training.config import TrainingOptions
+from eos.training.crew import ALONE, Crew
 from eos.training.data import StepBatch, parts
 from eos.training.evaluation import summed_nats
 from eos.training.optimizer import adamw
@@ -33,6 +37,7 @@ class TrainingModule(LightningModule):
     Arguments:
         steps: the budget in steps, or None when time is the only budget.
         losses: what is descended; None: the model's cross-entropy.
+        crew: the processes that train together.
     """
 
     _nats: Tensor
@@ -41,11 +46,18 @@ class TrainingModule(LightningModule):
     _lost_steps: Tensor
 
     def __init__(
-        self, model: nn.Module, options: TrainingOptions, *, steps: int | None, losses: Losses | None = None
+        self,
+        model: nn.Module,
+        options: TrainingOptions,
+        *,
+        steps: int | None,
+        losses: Losses | None = None,
+        crew: Crew = ALONE,
     ) -> None:
         super().__init__()
         self._losses: Losses = losses or (lambda step, rows: [summed_nats(model, rows, options.precision)])
         self.automatic_optimization = False
+        self.crew = crew
         self.model = model
         self.training_options = options
         self.steps = steps
@@ -78,10 +90,14 @@ class TrainingModule(LightningModule):
             group["lr"] = self.learning_rate
         optimizer.zero_grad(set_to_none=True)
         nats = torch.zeros((), device=self.device)
-        for rows in parts(batch.batch, options.accumulate):
-            for loss in self._losses(state.step, rows):
-                self.manual_backward(loss / max(1, batch.counts.targets))
-                nats = nats + loss.detach()
+        with self.crew.together():
+            for number, rows in enumerate(parts(self.crew.part(batch.batch), options.accumulate), start=1):
+                with self._unshared(number < options.accumulate):
+                    for loss in self._losses(state.step, rows):
+                        # gradients of several processes are averaged, and theirs sum up to the step's
+                        self.manual_backward(loss * self.crew.size / max(1, batch.counts.targets))
+                        nats = nats + loss.detach()
+        nats = self.crew.summed(nats)
         self._norm = nn.utils.clip_grad_norm_(self.model.parameters(), options.clip or math.inf)
         self._lost = torch.maximum(self._lost, 1.0 - (self._norm + nats).isfinite().float())
         # The fused optimiser leaves everything as it is where this is 1, without waiting for the device.
@@ -94,6 +110,14 @@ class TrainingModule(LightningModule):
         state.counts += batch.counts
         state.step += 1
         state.tokens += batch.batch.tokens
+
+    def _unshared(self, kept: bool) -> AbstractContextManager[None]:
+        """Where the gradients inside stay with this process, until later ones are added."""
+        strategy = self.trainer.strategy
+        if kept and isinstance(strategy, DDPStrategy):
+            assert isinstance(strategy.model, DistributedDataParallel)
+            return strategy.model.no_sync()
+        return nullcontext()
 
     def share_used(self) -> float:
         """The share of the budget that is used up when the coming step is done."""
@@ -124,7 +148,7 @@ class TrainingModule(LightningModule):
         """Add the run's position and the random states."""
         self.state.nats = self._nats.item()
         self.state.seconds = self.clock.seconds()
-        checkpoint["eos"] = {"state": self.state.to_plain(), "random": random_state()}
+        checkpoint["eos"] = {"state": self.state.to_plain(), "random": self.crew.every(random_state())}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take them back."""
@@ -132,4 +156,6 @@ class TrainingModule(LightningModule):
         self.state = TrainingState.from_plain(saved["state"])
         self.clock = Clock(self.state.seconds)
         self._nats.fill_(self.state.nats)
-        self._random = saved["random"]
+        random = saved["random"]
+        # of another number of processes, each draws anew
+        self._random = random[self.crew.rank] if len(random) == self.crew.size else None

@@ -22,12 +22,17 @@ def provenance(command: list[str], device: torch.device) -> dict[str, Any]:
         "time": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
         "command": command,
         "python": platform.python_version(),
-        "versions": {name: version for name in PACKAGES if (version := _version(name)) is not None},
+        "versions": versions(),
         "commit": _commit(),
         "device": device_name(device),
         "threads": torch.get_num_threads(),
         "system": platform.platform(),
     }
+
+
+def versions() -> dict[str, str]:
+    """Of the packages that numbers depend on."""
+    return {name: version for name in PACKAGES if (version := _version(name)) is not None}
 
 
 def device_name(device: torch.device) -> str:

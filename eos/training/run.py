@@ -3,6 +3,7 @@
 import contextlib
 import shutil
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from eos.models import load_weights, save_weights
 from eos.tasks.task import AbstractTask, Split
 from eos.training.bookkeeping import Watch
 from eos.training.config import TrainingOptions
+from eos.training.crew import ALONE, Crew
 from eos.training.evaluation import Evaluation, Progress, evaluate
 from eos.training.events import Events, hyperparameters
 from eos.training.files import disk_full_named, read_json, replacing, write_json
@@ -43,6 +45,7 @@ def train(
     console: Console | None = None,
     command: Sequence[str] = (),
     watch: Watch | None = None,
+    crew: Crew = ALONE,
 ) -> Result:
     """Begin a run in a new folder.
 
@@ -52,6 +55,7 @@ def train(
         console: where to show progress; None shows nothing.
         command: the command line, kept in run.json.
         watch: told the step and the metrics of every validation; may raise RunAbandoned.
+        crew: the processes that train together; the first of them writes to the folder.
 
     Returns:
         The result, which also stands in the folder; its status is stopped where SIGINT or SIGTERM came, and abandoned
@@ -67,24 +71,31 @@ def train(
     device = torch_device(recipe.training.device)
     folder = RunFolder(path)
     new = [parent for parent in path.parents if not parent.exists()]
-    folder.create()
-    with folder.locked():
+    crew.lead(folder.create)
+    with folder.locked() if crew.leads else nullcontext():
         try:
-            with replacing(folder.recipe) as temporary:
-                save_run_recipe(recipe, temporary)
-            module, task = _prepared(folder, recipe)
+            if crew.leads:
+                with replacing(folder.recipe) as temporary:
+                    save_run_recipe(recipe, temporary)
+            module, task = _prepared(folder, recipe, crew)
         except BaseException:
-            # Nothing was trained: a half-made folder would only stand in the way of the next try.
-            shutil.rmtree(path)
-            with contextlib.suppress(OSError):  # another run may have come into one meanwhile
-                for parent in new:
-                    parent.rmdir()
+            if crew.leads:
+                # Nothing was trained: a half-made folder would only stand in the way of the next try.
+                shutil.rmtree(path)
+                with contextlib.suppress(OSError):  # another run may have come into one meanwhile
+                    for parent in new:
+                        parent.rmdir()
             raise
         return _complete(folder, recipe, module, task, device=device, console=console, command=command, watch=watch)
 
 
 def resume(
-    path: Path, *, console: Console | None = None, command: Sequence[str] = (), watch: Watch | None = None
+    path: Path,
+    *,
+    console: Console | None = None,
+    command: Sequence[str] = (),
+    watch: Watch | None = None,
+    crew: Crew = ALONE,
 ) -> Result:
     """Go on with a run from its latest checkpoint; one that has finished is left as it is.
 
@@ -95,10 +106,11 @@ def resume(
     folder = RunFolder(path)
     recipe = recipe_of(folder)
     device = torch_device(recipe.training.device)
-    with folder.locked():
-        if folder.result.exists() and (result := read_result(folder.result)).status == "finished":
-            return result
-        module, task = _prepared(folder, recipe)
+    with folder.locked() if crew.leads else nullcontext():
+        done = crew.lead(lambda: read_result(folder.result) if folder.result.exists() else None)
+        if done is not None and done.status == "finished":
+            return done
+        module, task = _prepared(folder, recipe, crew)
         return _complete(folder, recipe, module, task, device=device, console=console, command=command, watch=watch)
 
 
@@ -126,6 +138,7 @@ def _evaluate_part(
     *,
     stop: StopRequest,
     report: AbstractReport,
+    crew: Crew,
 ) -> Evaluation:
     """Evaluate on as much of a held-out part as ``options.evaluation_tokens`` says.
 
@@ -134,7 +147,7 @@ def _evaluate_part(
     """
 
     def each(done: Progress) -> None:
-        stop.abandon_evaluation()
+        stop.abandon_evaluation(crew)
         report.evaluating(split, done)
 
     return evaluate(
@@ -146,18 +159,25 @@ def _evaluate_part(
         tokens=options.evaluation_tokens,
         each=each,
         generated=True,
+        crew=crew,
     )
 
 
-def _prepared(folder: RunFolder, recipe: Recipe) -> tuple[TrainingModule, AbstractTask]:
+def _prepared(folder: RunFolder, recipe: Recipe, crew: Crew) -> tuple[TrainingModule, AbstractTask]:
     task = make_task(recipe)
-    task.prepare(folder.path)
+    crew.lead(lambda: task.prepare(folder.path))
+    if not crew.leads:
+        task.prepare(folder.path)
     # What cannot make a batch is said before anything is trained.
     task.train_batch(recipe.training.order, 0, recipe.training.rows)
+    crew.refuse(task, recipe.training)
     # Seeded after the data, whose making may draw numbers or, from a cache, may not.
     seed_everything(recipe.training.seed)
     model = task.model(recipe.model)
-    return TrainingModule(model, recipe.training, steps=budget_in_steps(task, recipe.training)), task
+    if crew.size > 1:
+        # dropout is every process's own
+        torch.manual_seed(recipe.training.seed + crew.rank)
+    return TrainingModule(model, recipe.training, steps=budget_in_steps(task, recipe.training), crew=crew), task
 
 
 def _complete(
@@ -172,12 +192,14 @@ def _complete(
     watch: Watch | None,
 ) -> Result:
     """Train to the end of the budget, evaluate, and write down how it went."""
-    folder.result.unlink(missing_ok=True)
-    _record_start(folder, recipe, device, command)
+    crew = module.crew
+    if crew.leads:
+        folder.result.unlink(missing_ok=True)
+        _record_start(folder, recipe, device, command)
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
-    with StopRequest() as stop, report_on(console, steps=module.steps) as report:
-        report.note(f"run {folder.path} on {device_name(device)}")
+    with StopRequest() as stop, report_on(console if crew.leads else None, steps=module.steps) as report:
+        report.note(f"run {folder.path} on {device_name(device)}{crew.summary}")
         report.note(task.summary)
         try:
             try:
@@ -194,11 +216,13 @@ def _complete(
                 result = _finish(folder, recipe, module, task, device=device, stop=stop, report=report)
             except RunAbandoned as reason:
                 result = _result("abandoned", recipe, module, device, error=str(reason))
-            result.write(folder.result)
+            if crew.leads:
+                result.write(folder.result)
         except Exception as error:
             # On a full disk this fails too, and the first error has said so already.
-            with contextlib.suppress(RunError):
-                _result("failed", recipe, module, device, error=str(error)).write(folder.result)
+            if crew.leads:
+                with contextlib.suppress(RunError):
+                    _result("failed", recipe, module, device, error=str(error)).write(folder.result)
             raise
     return result
 
@@ -216,16 +240,17 @@ def _finish(
     """Keep the weights of the best validation, or the last ones where there was none or they are asked for, and
     evaluate them.
     """
-    state = module.state
+    state, crew, options = module.state, module.crew, recipe.training
     trained_for = module.clock.seconds()
     if recipe.training.keep == "best" and state.best_step is not None and state.best_step != state.step:
         load_weights(module.model, folder.best(state.best_step))
-    with replacing(folder.weights) as temporary:
-        save_weights(module.model, temporary)
+    if crew.leads:
+        with replacing(folder.weights) as temporary:
+            save_weights(module.model, temporary)
     found: dict[Split, Evaluation] = {}
     try:
         for split in HELD_OUT:
-            found[split] = _evaluate_part(module.model, task, split, recipe.training, stop=stop, report=report)
+            found[split] = _evaluate_part(module.model, task, split, options, stop=stop, report=report, crew=crew)
     except EvaluationAbandoned:
         found = {}
     cost = cost_of(recipe.model, make=task.model, length=task.length, grid=task.grid, device=device.type)
@@ -239,7 +264,7 @@ def _finish(
         standard=asdict(task.standard),
         signal=None if found else stop.signal,
     )
-    if found:
+    if found and crew.leads:
         _show(folder, recipe, module, task, result, cost)
     return result
 

@@ -5,6 +5,8 @@ import threading
 from types import FrameType, TracebackType
 from typing import Any
 
+from eos.training.crew import ALONE, Crew
+
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -52,12 +54,18 @@ class StopRequest:
             for number in SIGNALS:
                 signal.signal(number, self._receive)
 
-    def abandon_evaluation(self) -> None:
-        """To be called by an evaluation before each batch.
+    def agree(self, crew: Crew) -> None:
+        """Of several processes, all have the signal that any of them has; to be called by all at once."""
+        number = crew.most(self.signal or 0)
+        self.signal = number or None
+
+    def abandon_evaluation(self, crew: Crew = ALONE) -> None:
+        """To be called by an evaluation before each batch, by all processes at once.
 
         Raises:
             EvaluationAbandoned: a stop was asked for.
         """
+        self.agree(crew)
         if self.signal is not None:
             raise EvaluationAbandoned
 

@@ -63,18 +63,28 @@ def like(
     Raises:
         RecipeError: none of the kind keeps to the constraints.
     """
-    softmax, linear = mixers(space)
-    wanted = getattr(table.of(network), against)
-    costs = {each: table.of(each) for each in _alike(space, kind, softmax, linear)}
-    far = {
-        each: abs(getattr(cost, against) / wanted - 1)
-        for each, cost in costs.items()
-        if not violation(cost, space.nas.constraints)
-    }
+    far = _far(space, table, kind, network, against)
     if not far:
         raise RecipeError(f"no {kind} network keeps to search.constraints")
     near = [each for each, share in far.items() if share <= NEAR]
     return min(near, key=loss) if near else min(far, key=lambda each: far[each])
+
+
+def has_equals(space: Space, table: Table, network: Architecture, *, against: Against) -> bool:
+    """Whether there is a network of every kind that costs as much, within 5 %."""
+    return all(min(_far(space, table, kind, network, against).values(), default=1.0) <= NEAR for kind in kinds(space))
+
+
+def _far(space: Space, table: Table, kind: str, network: Architecture, against: Against) -> dict[Architecture, float]:
+    """By how much of it the cost of every network of a kind differs from a network's."""
+    softmax, linear = mixers(space)
+    wanted = getattr(table.of(network), against)
+    costs = {each: table.of(each) for each in _alike(space, kind, softmax, linear)}
+    return {
+        each: abs(getattr(cost, against) / wanted - 1)
+        for each, cost in costs.items()
+        if not violation(cost, space.nas.constraints)
+    }
 
 
 def _alike(space: Space, kind: str, softmax: str, linear: str) -> Iterator[Architecture]:

@@ -35,7 +35,9 @@ class Supernet:
 class Retrain:
     """Networks that are trained from scratch, beside those that are laid out by hand."""
 
-    networks: int = option(3, "members of the front, the best and others spread over it", low=1)
+    networks: int = option(
+        3, "members of the front that hand-made networks cost as much as: the best and others spread over it", low=1
+    )
     seeds: int = option(3, "runs of each, on the same batches", low=1, high=100)
     steps: int | None = option(None, "of each run; null: the base run's budget", low=1)
     softmax: str | None = option(None, "the mixer of softmax baselines; null: the first softmax one of the space")

@@ -12,7 +12,7 @@ from eos.errors import RecipeError, RunError
 from eos.training.config import TrainingOptions
 from eos.training.group import Spread, is_group, resume_group, train_group
 from search.nas.architecture import Architecture
-from search.nas.baselines import kinds, like
+from search.nas.baselines import has_equals, kinds, like
 from search.nas.evolve import Found, spread
 from search.nas.folder import Stopped
 from search.nas.table import latencies
@@ -67,7 +67,9 @@ def compare(search: "Search") -> dict[str, Any]:
         Stopped: a signal came.
     """
     space, table, loss = search.space, search.table, search.loss()
-    kept = [Found.from_plain(each) for each in search.folder.read("finalists")["front"]]
+    front = [Found.from_plain(each) for each in search.folder.read("finalists")["front"]]
+    # Of members that nothing laid out by hand costs as much as, there is no fair comparison.
+    kept = [each for each in front if has_equals(space, table, each.network, against=space.nas.against)] or front
     compared: list[tuple[str, Architecture]] = []
     for number, each in enumerate(spread(kept, space.nas.retrain.networks), start=1):
         compared.append((f"found {number}", each.network))

@@ -156,16 +156,16 @@ def test_interrupted_run_says_how_to_go_on_and_does(
     assert main(["generate", str(path), "e", "--tokens", "3"]) == 0
 
 
-def test_second_interrupt_ends_the_run_at_once(small: list[str], tmp_path: Path) -> None:
+def test_second_signal_ends_the_run_at_once(small: list[str], tmp_path: Path) -> None:
     path = tmp_path / "run"
     process = start(*small, f"run={path}", "rows=60000", "accumulate=300", "log_every=1", "steps=10000")
     wait_for(path / "metrics.csv", process, lines=2)
     time.sleep(0.3)  # what follows the row is done: the second step has begun, and takes seconds
     process.send_signal(signal.SIGINT)
-    time.sleep(0.1)
-    process.send_signal(signal.SIGINT)
+    # another one, for two of a kind count once where they come within one operation of torch
+    process.send_signal(signal.SIGTERM)
     err = process.communicate()[1]
-    assert process.returncode == 130, err
+    assert process.returncode == 128 + signal.SIGTERM, err
     assert f"Stopped at once. To go on from the last checkpoint: eos train run={path} resume=true" in err
     assert "Traceback" not in err
     assert not (path / "result.json").exists()

@@ -1,0 +1,221 @@
+"""The processes that train one run together, as torchrun begins them; most runs have one.
+
+Processes in a row share a sequence, ``training.sequence_parts`` of them; such groups share the rows of a step. Every
+process makes the whole batch of a step, which is a pure function of seed and step, and takes its part of it. The first
+process leads: it alone writes to the run's folder and shows progress.
+"""
+
+import datetime as dt
+import os
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from eos.errors import RunError
+from eos.parallel import SequenceGroup, over
+from eos.tasks.task import AbstractTask, Batch
+from eos.training.config import TrainingOptions
+from eos.training.provenance import versions
+
+T = TypeVar("T")
+
+#: How long a process waits for others in a step, and while the first prepares data, before they count as lost.
+STEP, PREPARATION = dt.timedelta(seconds=60), dt.timedelta(hours=4)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Crew:
+    """The processes of a run, seen from one of them.
+
+    Arguments:
+        rank: this one's place, 0 ≤ rank < size.
+        size: how many there are.
+        local: how many of them are on this machine.
+        parts: processes that share a sequence.
+        sequence: they, where there are several.
+        patient: a group that waits long.
+    """
+
+    rank: int = 0
+    size: int = 1
+    local: int = 1
+    parts: int = 1
+    sequence: SequenceGroup | None = None
+    patient: dist.ProcessGroup | None = None
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process writes down what all do."""
+        return self.rank == 0
+
+    @property
+    def rows(self) -> tuple[int, int]:
+        """This process's share of the rows, and how many shares there are."""
+        return self.rank // self.parts, self.size // self.parts
+
+    @property
+    def summary(self) -> str:
+        """For the log; nothing of one process."""
+        shared = f", {self.parts} to a sequence" if self.parts > 1 else ""
+        return f", one of {self.size} processes{shared}" if self.size > 1 else ""
+
+    def refuse(self, task: AbstractTask, options: TrainingOptions) -> None:
+        """Refuse what cannot be shared out equally.
+
+        Raises:
+            RunError: with the reason.
+        """
+        shares = self.rows[1]
+        if options.rows % (shares * options.accumulate):
+            raise RunError(
+                f"training.rows={options.rows} do not divide into {shares} processes with training.accumulate="
+                f"{options.accumulate} equal parts each; take another number of rows, or of processes"
+            )
+        if self.sequence is None:
+            return
+        if task.length % self.parts:
+            raise RunError(
+                f"a row of {task.length} tokens does not divide into training.sequence_parts={self.parts}; take "
+                "another task.length"
+            )
+        batch = task.train_batch(options.order, 0, 1)
+        if batch.targets.shape != batch.inputs.shape[:2] or batch.arguments().keys() - {"reset"} or _graded(task):
+            raise RunError("training.sequence_parts need a language model of plain rows that is not graded row by row")
+
+    def part(self, batch: Batch) -> Batch:
+        """What this process computes of a batch: some of the rows, and of these some of the tokens."""
+        if self.size == 1:
+            return batch
+        place, shares = self.rows
+        rows = batch.inputs.shape[0] // shares
+        return self.tokens(batch.rows(slice(place * rows, (place + 1) * rows)))
+
+    def tokens(self, batch: Batch) -> Batch:
+        """This process's part of every row."""
+        if self.sequence is None:
+            return batch
+        length = batch.inputs.shape[1]
+        if length % self.parts:
+            raise RunError(f"rows of {length} tokens do not divide into training.sequence_parts={self.parts}")
+        size, place = length // self.parts, self.rank % self.parts
+        mine = slice(place * size, (place + 1) * size)
+        reset = None if batch.reset is None else batch.reset[:, mine]
+        return replace(batch, inputs=batch.inputs[:, mine], targets=batch.targets[:, mine], reset=reset)
+
+    def together(self) -> AbstractContextManager[None]:
+        """What is computed inside is computed of sequences whose parts the processes have."""
+        return over(self.sequence)
+
+    def summed(self, x: Tensor) -> Tensor:
+        """The sum of the x of all processes."""
+        if self.size > 1:
+            x = x.clone()
+            dist.all_reduce(x)
+        return x
+
+    def most(self, number: int) -> int:
+        """The largest of the numbers of all processes."""
+        if self.size == 1:
+            return number
+        held = torch.tensor(number, device="cuda" if dist.get_backend() == "nccl" else "cpu")
+        dist.all_reduce(held, dist.ReduceOp.MAX)
+        return int(held.item())
+
+    def every(self, value: T) -> list[T]:
+        """The values of all processes, by rank."""
+        if self.size == 1:
+            return [value]
+        found: list[Any] = [None] * self.size
+        dist.all_gather_object(found, value, group=self.patient)
+        return found
+
+    def lead(self, do: Callable[[], T]) -> T:
+        """What the first process gets by doing something; the others wait for it, however long it takes.
+
+        Raises:
+            RunError: it raised, and so do all.
+        """
+        if self.size == 1:
+            return do()
+        told: list[Any] = [None, None]
+        failure: BaseException | None = None
+        if self.leads:
+            try:
+                told[0] = do()
+            except BaseException as error:  # noqa: BLE001 - raised again below, once the others know
+                failure, told[1] = error, str(error) or type(error).__name__
+        dist.broadcast_object_list(told, src=0, group=self.patient)
+        if failure is not None:
+            raise failure
+        if told[1] is not None:
+            raise RunError(told[1])
+        found: T = told[0]
+        return found
+
+
+#: A run of one process.
+ALONE = Crew()
+
+
+def _graded(task: AbstractTask) -> bool:
+    return type(task).grade is not AbstractTask.grade
+
+
+def begun_by_torchrun() -> int:
+    """How many processes torchrun has begun, this one among them; 1 where it has begun none."""
+    return int(os.environ.get("WORLD_SIZE", "1")) if dist.is_torchelastic_launched() else 1
+
+
+@contextmanager
+def assembled(options: TrainingOptions) -> Iterator[Crew]:
+    """The processes that torchrun has begun, once all are here; this one alone where it has not.
+
+    Raises:
+        RunError: they do not divide, or have other versions of what numbers depend on.
+    """
+    size = begun_by_torchrun()
+    parts = options.sequence_parts
+    if size % parts:
+        raise RunError(
+            f"training.sequence_parts={parts} does not divide {size} process{'es' * (size > 1)}: begin a multiple of "
+            f"it, as in torchrun --nproc-per-node {parts} --no-python eos train …"
+        )
+    if size == 1:
+        yield ALONE
+        return
+    cuda = options.device != "cpu" and torch.cuda.is_available()
+    if cuda:
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    dist.init_process_group("nccl" if cuda else "gloo", timeout=STEP)
+    try:
+        yield _crew(options, size)
+    finally:
+        dist.destroy_process_group()
+
+
+def _crew(options: TrainingOptions, size: int) -> Crew:
+    rank, parts = dist.get_rank(), options.sequence_parts
+    sequence = None
+    if parts > 1:
+        # every process makes every group, in the same order
+        groups = [dist.new_group(list(range(first, first + parts)), timeout=STEP) for first in range(0, size, parts)]
+        sequence = SequenceGroup(processes=groups[rank // parts], form=options.sequence_form)
+    crew = Crew(
+        rank=rank,
+        size=size,
+        local=int(os.environ["LOCAL_WORLD_SIZE"]),
+        parts=parts,
+        sequence=sequence,
+        patient=dist.new_group(backend="gloo", timeout=PREPARATION),
+    )
+    every = crew.every(versions())
+    for place, theirs in enumerate(every):
+        if theirs != every[0]:
+            odd = ", ".join(f"{name} {theirs.get(name)} and not {every[0].get(name)}" for name in every[0])
+            raise RunError(f"process {place} has other versions than the first: {odd}")
+    return crew
