@@ -3,7 +3,7 @@
 import contextlib
 import shutil
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -71,21 +71,26 @@ def train(
     device = torch_device(recipe.training.device)
     folder = RunFolder(path)
     new = [parent for parent in path.parents if not parent.exists()]
-    crew.lead(folder.create)
-    with folder.locked() if crew.leads else nullcontext():
-        try:
-            if crew.leads:
+    with ExitStack() as lock:
+
+        def begin() -> None:
+            folder.create()
+            lock.enter_context(folder.locked())
+            try:
                 with replacing(folder.recipe) as temporary:
                     save_run_recipe(recipe, temporary)
-            module, task = _prepared(folder, recipe, crew)
-        except BaseException:
-            if crew.leads:
+                prepared.extend(_prepared(folder, recipe, crew))
+            except BaseException:
                 # Nothing was trained: a half-made folder would only stand in the way of the next try.
                 shutil.rmtree(path)
                 with contextlib.suppress(OSError):  # another run may have come into one meanwhile
                     for parent in new:
                         parent.rmdir()
-            raise
+                raise
+
+        prepared: list[Any] = []
+        crew.lead(begin)
+        module, task = prepared or _prepared(folder, recipe, crew)
         return _complete(folder, recipe, module, task, device=device, console=console, command=command, watch=watch)
 
 
@@ -110,7 +115,9 @@ def resume(
         done = crew.lead(lambda: read_result(folder.result) if folder.result.exists() else None)
         if done is not None and done.status == "finished":
             return done
-        module, task = _prepared(folder, recipe, crew)
+        prepared: list[Any] = []
+        crew.lead(lambda: prepared.extend(_prepared(folder, recipe, crew)))
+        module, task = prepared or _prepared(folder, recipe, crew)
         return _complete(folder, recipe, module, task, device=device, console=console, command=command, watch=watch)
 
 
@@ -165,9 +172,7 @@ def _evaluate_part(
 
 def _prepared(folder: RunFolder, recipe: Recipe, crew: Crew) -> tuple[TrainingModule, AbstractTask]:
     task = make_task(recipe)
-    crew.lead(lambda: task.prepare(folder.path))
-    if not crew.leads:
-        task.prepare(folder.path)
+    task.prepare(folder.path)
     # What cannot make a batch is said before anything is trained.
     task.train_batch(recipe.training.order, 0, recipe.training.rows)
     crew.refuse(task, recipe.training)

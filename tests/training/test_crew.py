@@ -1,0 +1,200 @@
+"""Runs of several processes: the numbers of one, stopped and gone on with, and refused where they cannot be."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from eos.cli.recipes import load_run_recipe
+from eos.errors import RunError
+from eos.parallel import SequenceGroup
+from eos.training import crew as crews
+from eos.training.crew import ALONE, Crew
+from eos.training.log import read_metrics
+from eos.training.result import read_result
+from eos.training.run import make_task
+from tests.parallel.processes import together
+
+SMALL = (
+    "model=gated_deltanet layers=1 width=16 task.length=32 task.documents=true training.steps=12 training.rows=8 "
+    "training.device=cpu training.validate_every=6 training.evaluation_tokens=1024 training.validation_tokens=1024 "
+    "training.log_every=3 training.sample=0"
+).split()
+TORCHRUN = Path(sys.executable).with_name("torchrun")
+EOS = Path(sys.executable).with_name("eos")
+
+
+@contextmanager
+def begun(count: int, *words: str, folder: Path) -> Iterator["subprocess.Popen[str]"]:
+    """eos train in so many processes; what is left of them at the end is killed."""
+    command = [str(TORCHRUN), "--standalone", "--nproc-per-node", str(count), "--no-python", str(EOS), "train", *words]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(
+        command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            process.terminate()
+            process.communicate(timeout=60)
+
+
+def done(count: int, *words: str, folder: Path) -> str:
+    """What they said, once they are done."""
+    with begun(count, *words, folder=folder) as process:
+        said, _ = process.communicate(timeout=240)
+    assert process.returncode == 0, said
+    return str(said)
+
+
+def numbers(run: Path) -> dict[tuple[int, str], float]:
+    """All that a run logged which does not depend on the clock, and its test metrics."""
+    found = {
+        (row.step, row.metric): row.value
+        for row in read_metrics(run / "metrics.csv")
+        if row.metric != "train/tokens_per_second"
+    }
+    metrics = read_result(run / "result.json").metrics["test"]
+    return found | {(0, name): value for name, value in metrics.items() if value is not None}
+
+
+@pytest.mark.parametrize(
+    ("count", "words"),
+    [
+        (4, ["training.sequence_parts=2", "training.accumulate=2"]),
+        pytest.param(2, [], marks=pytest.mark.slow),
+        pytest.param(2, ["training.accumulate=4"], marks=pytest.mark.slow),
+        pytest.param(4, ["training.sequence_parts=4"], marks=pytest.mark.slow),
+        pytest.param(2, ["training.sequence_parts=2", "training.sequence_form=gather"], marks=pytest.mark.slow),
+    ],
+)
+def test_several_processes_get_the_numbers_of_one(count: int, words: list[str], tmp_path: Path) -> None:
+    subprocess.run([EOS, "train", *SMALL, "run=one"], cwd=tmp_path, check=True, capture_output=True)
+    said = done(count, *SMALL, *words, "run=several", folder=tmp_path)
+    assert f"one of {count} processes" in said
+    assert said.count("test bits per byte") == 1  # the first alone speaks
+    one, several = numbers(tmp_path / "one"), numbers(tmp_path / "several")
+    assert one.keys() == several.keys()
+    # float32, sums in another order, twelve steps of AdamW
+    assert several == pytest.approx(one, rel=2e-4)
+
+
+def test_a_signal_stops_all_and_the_run_goes_on(tmp_path: Path) -> None:
+    words = [*SMALL, "training.steps=400", "training.validate_every=null", "training.checkpoint_every=5"]
+    run = tmp_path / "run"
+    with begun(2, *words, "run=run", folder=tmp_path) as process:
+        until = time.monotonic() + 120
+        while not (run / "checkpoints" / "last.ckpt").exists():
+            assert process.poll() is None
+            assert time.monotonic() < until
+            time.sleep(0.05)
+        # as a scheduler does to the processes; torchrun hands it on to each
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=120)
+    stopped = read_result(run / "result.json")
+    assert stopped.status == "stopped"
+    assert 0 < stopped.steps < 400
+    done(2, "run=run", "resume=true", folder=tmp_path)
+    assert read_result(run / "result.json").steps == 400
+    steps = [row.step for row in read_metrics(run / "metrics.csv") if row.metric == "train/nats_per_token"]
+    assert steps == sorted(set(steps))
+
+
+def test_a_lost_process_ends_the_run_within_a_minute(tmp_path: Path) -> None:
+    words = [*SMALL, "training.steps=100000", "training.validate_every=null", "training.checkpoint_every=5"]
+    run = tmp_path / "run"
+    with begun(2, *words, "run=run", folder=tmp_path) as process:
+        until = time.monotonic() + 120
+        while not (run / "checkpoints" / "last.ckpt").exists():
+            assert process.poll() is None
+            assert time.monotonic() < until
+            time.sleep(0.05)
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        os.kill(int(children[-1]), signal.SIGKILL)
+        began = time.monotonic()
+        process.communicate(timeout=60)
+        assert time.monotonic() - began < 60
+    assert process.returncode != 0
+
+
+def test_rows_that_do_not_divide_are_refused_by_all(tmp_path: Path) -> None:
+    with begun(2, *SMALL, "training.rows=7", "run=run", folder=tmp_path) as process:
+        said, _ = process.communicate(timeout=120)
+    assert process.returncode != 0
+    assert "training.rows=7 do not divide into 2 processes" in said
+    assert not (tmp_path / "run").exists()
+
+
+def task_of(*words: str) -> tuple[Any, Any]:
+    recipe = load_run_recipe(words)
+    return make_task(recipe), recipe.training
+
+
+def test_what_cannot_be_shared_is_refused(tmp_path: Path) -> None:
+    many = Crew(rank=0, size=4, parts=4, sequence=SequenceGroup())
+    text, options = task_of(*SMALL)
+    text.prepare(tmp_path)
+    many.refuse(text, options)
+    odd, _ = task_of(*SMALL, "task.length=30")
+    with pytest.raises(RunError, match=r"30 tokens does not divide into training\.sequence_parts=4"):
+        many.refuse(odd, options)
+    graded, _ = task_of("task=mqar_small", "model=gla")
+    graded.prepare(tmp_path)
+    with pytest.raises(RunError, match="graded row by row"):
+        many.refuse(graded, options)
+    with pytest.raises(RunError, match=r"rows=8 do not divide into 3 processes"):
+        Crew(rank=0, size=3).refuse(text, options)
+
+
+def test_parts_are_of_rows_and_tokens(tmp_path: Path) -> None:
+    task, _ = task_of(*SMALL)
+    task.prepare(tmp_path)
+    batch = task.train_batch(1, 0, 8)
+    found = [Crew(rank=rank, size=4, parts=2, sequence=SequenceGroup()).part(batch) for rank in range(4)]
+    rows = [torch.cat([found[2 * n].inputs, found[2 * n + 1].inputs], 1) for n in range(2)]
+    assert torch.equal(torch.cat(rows), batch.inputs)
+    assert batch.reset is not None
+    assert found[1].reset is not None
+    assert torch.equal(found[1].reset, batch.reset[:4, 16:])
+    assert ALONE.part(batch) is batch
+
+
+def other_versions() -> str:
+    """What a process is told where the last one has another torch."""
+    rank = torch.distributed.get_rank()
+    versions = {"torch": "2.0" if rank == 1 else "2.1"}
+    crews.versions = lambda: versions
+    os.environ["LOCAL_WORLD_SIZE"] = "2"
+    try:
+        crews._crew(load_run_recipe(SMALL).training, 2)
+    except RunError as error:
+        return str(error)
+    return ""
+
+
+def failing(kind: str) -> str:
+    """What a process is told where the first fails in what it leads."""
+    crew = Crew(rank=torch.distributed.get_rank(), size=2)
+
+    def fail() -> None:
+        raise RunError("no such data")
+
+    try:
+        crew.lead(fail)
+    except RunError as error:
+        return str(error)
+    return ""
+
+
+def test_all_are_told_of_other_versions_and_failures() -> None:
+    assert together(2, other_versions) == ["process 1 has other versions than the first: torch 2.0 and not 2.1"] * 2
+    assert together(2, failing, "") == ["no such data"] * 2
