@@ -9,7 +9,7 @@ from eos.compose.model import flat, leaves
 from eos.compose.reader import value_text
 from eos.compose.run import PARTS, check_run
 from eos.errors import RunError
-from eos.training.config import TrainingOptions
+from eos.training.config import MANNER, TrainingOptions
 from eos.training.files import read_json, write_json
 from eos.training.run import make_task
 from search.nas.recipe import NASRecipe
@@ -20,6 +20,8 @@ from search.space import Recipe
 PHASES = ("table", "supernet", "score", "rank", "evolve", "finalists", "retrain", "report")
 #: A key that may change between two commands, and the phases that are done anew where it has.
 _OPEN, _ANEW = "nas.retrain.networks", ("retrain", "report")
+#: And what changes no number that the search goes by.
+_FREE = {_OPEN, *(f"base.training.{name}" for name in MANNER - {"device"})}
 
 
 class Stopped(Exception):
@@ -107,7 +109,7 @@ def remember(folder: NASFolder, nas: NASRecipe, base: Recipe) -> None:
     lines = [
         f"{key} was {value_text(before.get(key))}, and is {value_text(now.get(key))} now"
         for key in sorted(before.keys() | now.keys())
-        if before.get(key) != now.get(key) and key != _OPEN
+        if before.get(key) != now.get(key) and key not in _FREE
     ]
     if lines:
         raise RunError(

@@ -1,0 +1,77 @@
+"""Of a long sequence every process holds its part: peak memory beyond the bare process and the weights."""
+
+import resource
+import threading
+import time
+from pathlib import Path
+
+import pytest
+import torch
+import torch.distributed as dist
+from torch.nn import functional as F
+
+from eos.compose import load_model_recipe
+from eos.models import LanguageModel
+from eos.parallel import Form, SequenceGroup, over
+from tests.parallel.processes import together
+
+LENGTH, VOCABULARY = 65536, 64
+
+
+class Peak:
+    """The most memory that this process holds inside, above what it holds at the start."""
+
+    def __enter__(self) -> "Peak":
+        self._before = self._most = _resident()
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._watch)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    @property
+    def bytes(self) -> int:
+        return self._most - self._before
+
+    def _watch(self) -> None:
+        while not self._over.is_set():
+            self._most = max(self._most, _resident())
+            time.sleep(0.002)
+
+
+def _resident() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+
+
+def peak(recipe: str, form: Form) -> int:
+    """Bytes of a training step on this process's part of a row of LENGTH tokens."""
+    torch.manual_seed(0)
+    model = LanguageModel(load_model_recipe(recipe, ["width=64", "layers=2"]), VOCABULARY)
+    group = SequenceGroup(form=form)
+    tokens = torch.randint(VOCABULARY, (1, LENGTH))
+
+    def step(length: int) -> None:
+        part = tokens[:, :length].chunk(group.size, 1)[group.rank]
+        with over(group):
+            logits = model(part)
+            F.cross_entropy(logits.flatten(0, 1), part.flatten(), reduction="sum").backward()
+
+    # weights, their gradients, and what torch sets up once
+    step(256)
+    dist.barrier()
+    with Peak() as held:
+        step(LENGTH)
+    return held.bytes
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("recipe", "form"), [("gla", "ring"), ("tnl", "gather"), ("gated_deltanet", "ring")])
+def test_four_processes_hold_a_quarter_each(recipe: str, form: Form) -> None:
+    (alone,) = together(1, peak, recipe, form)
+    shares = [each / alone for each in together(4, peak, recipe, form)]
+    told = ", ".join(f"{share:.3f}" for share in shares)
+    print(f"\n{recipe}, {form}: {alone / 2**20:.0f} MiB alone; in parts, of that: {told}")  # noqa: T201
+    assert max(shares) <= 1.2 / 4
