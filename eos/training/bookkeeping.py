@@ -131,7 +131,7 @@ class Bookkeeping(Callback):
             return False
         state.best_step, state.best_loss, state.stale = state.step, found.loss, 0
         if self._crew.leads:
-            with replacing(self._folder.best(state.step)) as temporary:
+            with replacing(self._folder.checkpoints.best(state.step)) as temporary:
                 save_weights(module.model, temporary)
         return True
 
@@ -194,10 +194,10 @@ class Bookkeeping(Callback):
         if self._log is not None:
             self._log.synchronise()
             state.log_bytes = self._log.length
-        trainer.save_checkpoint(self._folder.last)
+        trainer.save_checkpoint(self._folder.checkpoints.at(state.step))
         self._saved_step = state.step
         if self._crew.leads:
-            self._folder.forget_best_but(state.best_step)
+            self._folder.checkpoints.add(state.step, best_step=state.best_step)
 
     def _refuse_lost_steps(self) -> None:
         """Raise when a step was not finite; its batch is computed again to find out where that began."""
@@ -214,5 +214,5 @@ class Bookkeeping(Callback):
         seen = f"{place} not finite" if place else "loss or gradient are not finite, though they are when repeated"
         saved = "nothing was saved"
         if self._saved_step is not None:
-            saved = f"the last good checkpoint is {self._folder.last} (step {self._saved_step})"
+            saved = f"the last good checkpoint is {self._folder.checkpoints.at(self._saved_step)}"
         raise RunError(f"step {good + 1}: {seen}; {saved}. Lower training.learning_rate or training.clip.")

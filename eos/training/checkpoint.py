@@ -1,5 +1,7 @@
-"""Checkpoints: written whole or not at all, loaded without running code."""
+"""Checkpoints: written whole or not at all, known by their checksums, loaded without running code."""
 
+import hashlib
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +9,94 @@ import torch
 from lightning.pytorch.plugins.io import CheckpointIO
 
 from eos.errors import RunError
-from eos.training.files import replacing
+from eos.training.files import read_json, replacing, write_json
+
+#: Checkpoints that are kept: should the latest be damaged, the one before is there.
+KEPT = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kept:
+    """A checkpoint.
+
+    Arguments:
+        step: that it was written after.
+        sha256: of its file.
+        best_step: step of the best validation so far, whose weights it refers to; None where there was none.
+    """
+
+    step: int
+    sha256: str
+    best_step: int | None
+
+
+@dataclass(frozen=True)
+class Checkpoints:
+    """The checkpoints of a run, and the weights of its best validations.
+
+    Arguments:
+        path: their folder.
+    """
+
+    path: Path
+
+    @property
+    def index(self) -> Path:
+        """Says which there are, the latest last."""
+        return self.path / "index.json"
+
+    def at(self, step: int) -> Path:
+        """The checkpoint written after a step."""
+        return self.path / f"step-{step}.ckpt"
+
+    def best(self, step: int) -> Path:
+        """The weights of the best validation so far, that of ``step``."""
+        return self.path / f"best-{step}.safetensors"
+
+    def kept(self) -> list[Kept]:
+        """What the index lists.
+
+        Raises:
+            RunError: it is damaged, or the run was begun by an earlier version.
+        """
+        if not self.index.exists():
+            if (self.path / "last.ckpt").exists():
+                raise RunError(f"{self.path} was written by an earlier version, which alone can go on with it")
+            return []
+        return [Kept(**each) for each in read_json(self.index)]
+
+    def add(self, step: int, *, best_step: int | None) -> None:
+        """Count the file of a step among the checkpoints, and delete what none of those kept refers to."""
+        known = [each for each in self.kept() if each.step != step]
+        kept = [*known, Kept(step=step, sha256=_sha256(self.at(step)), best_step=best_step)][-KEPT:]
+        write_json(self.index, [asdict(each) for each in kept])
+        needed = {self.index, *(self.at(each.step) for each in kept)}
+        needed |= {self.best(each.best_step) for each in kept if each.best_step is not None}
+        for path in self.path.iterdir():
+            if path not in needed:
+                path.unlink()
+
+    def latest(self) -> tuple[Path | None, list[Path]]:
+        """The latest checkpoint that is as it was written, or None where there never was one; and damaged later ones.
+
+        Raises:
+            RunError: all are damaged.
+        """
+        damaged: list[Path] = []
+        kept = self.kept()
+        for each in reversed(kept):
+            path = self.at(each.step)
+            if path.exists() and _sha256(path) == each.sha256:
+                return path, damaged
+            damaged.append(path)
+        if kept:
+            raise RunError(f"{self.path}: every checkpoint is damaged ({', '.join(path.name for path in damaged)})")
+        return None, []
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 class AtomicCheckpointIO(CheckpointIO):

@@ -82,7 +82,9 @@ def fit(
             limit_val_batches=0,
             use_distributed_sampler=False,
         )
-        saved = folder.last if folder.last.exists() else None
+        saved, damaged = module.crew.lead(folder.checkpoints.latest)
+        for path in damaged:
+            report.note(f"{path} is damaged: going on from {saved}")
         try:
             trainer.fit(module, datamodule=TrainingData(task, options), ckpt_path=saved)
         except torch.OutOfMemoryError as error:

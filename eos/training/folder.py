@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from eos.errors import RunError
+from eos.training.checkpoint import Checkpoints
 from eos.training.files import TEMPORARY
 
 
@@ -33,9 +34,9 @@ class RunFolder:
         return self.path / "metrics.csv"
 
     @property
-    def last(self) -> Path:
-        """The latest checkpoint."""
-        return self.path / "checkpoints" / "last.ckpt"
+    def checkpoints(self) -> Checkpoints:
+        """What a run that was stopped goes on from."""
+        return Checkpoints(self.path / "checkpoints")
 
     @property
     def weights(self) -> Path:
@@ -52,16 +53,6 @@ class RunFolder:
         """What the trained model shows of itself."""
         return self.path / "learned.json"
 
-    def best(self, step: int) -> Path:
-        """The weights of the best validation so far, that of ``step``."""
-        return self.path / "checkpoints" / f"best-{step}.safetensors"
-
-    def forget_best_but(self, step: int | None) -> None:
-        """Delete the weights of every validation but that of ``step``."""
-        for path in self.last.parent.glob("best-*.safetensors"):
-            if step is None or path != self.best(step):
-                path.unlink()
-
     def create(self) -> None:
         """Make the folder.
 
@@ -69,7 +60,7 @@ class RunFolder:
             RunError: the path is taken.
         """
         claim(self.path)
-        self.last.parent.mkdir()
+        self.checkpoints.path.mkdir()
 
     def require(self) -> None:
         """Refuse a path that holds no run.

@@ -248,7 +248,7 @@ def _finish(
     state, crew, options = module.state, module.crew, recipe.training
     trained_for = module.clock.seconds()
     if recipe.training.keep == "best" and state.best_step is not None and state.best_step != state.step:
-        load_weights(module.model, folder.best(state.best_step))
+        load_weights(module.model, folder.checkpoints.best(state.best_step))
     if crew.leads:
         with replacing(folder.weights) as temporary:
             save_weights(module.model, temporary)

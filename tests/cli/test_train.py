@@ -143,7 +143,7 @@ def test_interrupted_run_says_how_to_go_on_and_does(
 ) -> None:
     path = tmp_path / "run"
     process = start(*small, f"run={path}", "steps=300", "checkpoint_every=5", "validate_every=null")
-    wait_for(path / "checkpoints" / "last.ckpt", process)
+    wait_for(path / "checkpoints" / "index.json", process)
     process.send_signal(signal.SIGINT)
     err = process.communicate()[1]
     assert process.returncode == 130, err

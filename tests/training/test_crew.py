@@ -93,7 +93,7 @@ def test_a_signal_stops_all_and_the_run_goes_on(tmp_path: Path) -> None:
     run = tmp_path / "run"
     with begun(2, *words, "run=run", folder=tmp_path) as process:
         until = time.monotonic() + 120
-        while not (run / "checkpoints" / "last.ckpt").exists():
+        while not (run / "checkpoints" / "index.json").exists():
             assert process.poll() is None
             assert time.monotonic() < until
             time.sleep(0.05)
@@ -114,7 +114,7 @@ def test_a_lost_process_ends_the_run_within_a_minute(tmp_path: Path) -> None:
     run = tmp_path / "run"
     with begun(2, *words, "run=run", folder=tmp_path) as process:
         until = time.monotonic() + 120
-        while not (run / "checkpoints" / "last.ckpt").exists():
+        while not (run / "checkpoints" / "index.json").exists():
             assert process.poll() is None
             assert time.monotonic() < until
             time.sleep(0.05)

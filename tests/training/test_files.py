@@ -68,7 +68,7 @@ def test_run_on_a_full_disk_can_go_on_later(tmp_path: Path, monkeypatch: pytest.
     with pytest.raises(RunError, match="the disk is full"):
         fit_in(path, TinyModel(), training_options(validate_every=None))
     monkeypatch.undo()
-    assert AtomicCheckpointIO().load_checkpoint(RunFolder(path).last)["global_step"] == 5
+    assert AtomicCheckpointIO().load_checkpoint(RunFolder(path).checkpoints.at(5))["global_step"] == 5
     module = fit_in(path, TinyModel(), training_options(validate_every=None))
     assert module.state.step == 24
 

@@ -84,8 +84,8 @@ def test_run_ends_with_the_weights_before_the_bad_step(tmp_path: Path, at: int, 
     model = BurstingModel(at=at)
     with pytest.raises(RunError, match=rf"^step {at}: the activations of burst are not finite") as raised:
         fit_in(tmp_path / "run", model, training_options())
-    last = RunFolder(tmp_path / "run").last
-    expected = "nothing was saved" if saved is None else f"the last good checkpoint is {last} (step {saved})"
+    checkpoints = RunFolder(tmp_path / "run").checkpoints
+    expected = "nothing was saved" if saved is None else f"the last good checkpoint is {checkpoints.at(saved)}"
     assert expected in str(raised.value)
     good = StoppingModel(at=at - 1, how="signal")
     fit_in(tmp_path / "good", good, training_options())

@@ -11,6 +11,7 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from eos.errors import RunError
 from eos.training.folder import RunFolder
 from eos.training.log import read_metrics
 from tests.training.fakes import Killed, StoppingModel, TinyModel, fit_in, training_options
@@ -41,7 +42,8 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, tor
     model = TinyModel()
     fit_in(path, model, training_options())
     # Steps 8 and 16 were the best for a while.
-    assert sorted(file.name for file in (path / "checkpoints").iterdir()) == ["best-24.safetensors", "last.ckpt"]
+    kept = ["best-16.safetensors", "best-24.safetensors", "index.json", "step-20.ckpt", "step-24.ckpt"]
+    assert sorted(file.name for file in (path / "checkpoints").iterdir()) == kept
     return path, model.state_dict()
 
 
@@ -118,7 +120,7 @@ def test_killed_process_goes_on(tmp_path: Path, whole: tuple[Path, dict[str, tor
     command = [sys.executable, "-c", SLOW_RUN, str(path)]
     process = subprocess.Popen(command, cwd=Path(__file__).parents[2], env=os.environ | {"OMP_NUM_THREADS": "1"})
     until = time.monotonic() + 60
-    while not RunFolder(path).last.exists():
+    while not RunFolder(path).checkpoints.index.exists():
         assert process.poll() is None, "the run ended before its first checkpoint"
         assert time.monotonic() < until, "the run saved nothing"
         time.sleep(0.01)
@@ -127,3 +129,35 @@ def test_killed_process_goes_on(tmp_path: Path, whole: tuple[Path, dict[str, tor
     model = TinyModel()
     fit_in(path, model, training_options())
     assert_same(path, model, whole)
+
+
+@pytest.mark.parametrize("how", ["cut", "changed", "gone"])
+def test_a_damaged_checkpoint_gives_way_to_the_one_before(
+    tmp_path: Path, whole: tuple[Path, dict[str, torch.Tensor]], how: str
+) -> None:
+    path = tmp_path / "run"
+    fit_in(path, StoppingModel(at=16, how="signal"), training_options())
+    checkpoints = RunFolder(path).checkpoints
+    last = checkpoints.at(checkpoints.kept()[-1].step)
+    data = last.read_bytes()
+    if how == "gone":
+        last.unlink()
+    else:
+        last.write_bytes(data[: len(data) // 2] + (b"" if how == "cut" else b"?" + data[len(data) // 2 + 1 :]))
+    assert checkpoints.latest() == (checkpoints.at(checkpoints.kept()[0].step), [last])
+    model = TinyModel()
+    fit_in(path, model, training_options())
+    assert_same(path, model, whole)
+
+
+def test_damaged_checkpoints_alone_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "run"
+    fit_in(path, StoppingModel(at=16, how="signal"), training_options())
+    for each in RunFolder(path).checkpoints.path.glob("step-*.ckpt"):
+        each.write_bytes(b"")
+    with pytest.raises(RunError, match=r"every checkpoint is damaged \(step-16\.ckpt, step-15\.ckpt\)"):
+        fit_in(path, TinyModel(), training_options())
+    RunFolder(path).checkpoints.index.unlink()
+    (path / "checkpoints" / "last.ckpt").touch()
+    with pytest.raises(RunError, match="written by an earlier version"):
+        fit_in(path, TinyModel(), training_options())
