@@ -2,11 +2,12 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -33,9 +34,10 @@ EOS = Path(sys.executable).with_name("eos")
 
 
 @contextmanager
-def begun(count: int, *words: str, folder: Path) -> Iterator["subprocess.Popen[str]"]:
+def begun(count: int, *words: str, folder: Path, places: Sequence[str] = ()) -> Iterator["subprocess.Popen[str]"]:
     """eos train in so many processes; what is left of them at the end is killed."""
-    command = [str(TORCHRUN), "--standalone", "--nproc-per-node", str(count), "--no-python", str(EOS), "train", *words]
+    meet = places or ["--standalone"]
+    command = [str(TORCHRUN), *meet, "--nproc-per-node", str(count), "--no-python", str(EOS), "train", *words]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(
         command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
@@ -48,12 +50,30 @@ def begun(count: int, *words: str, folder: Path) -> Iterator["subprocess.Popen[s
             process.communicate(timeout=60)
 
 
-def done(count: int, *words: str, folder: Path) -> str:
-    """What they said, once they are done."""
-    with begun(count, *words, folder=folder) as process:
-        said, _ = process.communicate(timeout=240)
-    assert process.returncode == 0, said
-    return str(said)
+def done(count: int, *words: str, folder: Path, hosts: int = 1) -> str:
+    """What they said, once they are done; with several hosts, what those of all said that have so many each."""
+    places: list[list[str]] = [[]]
+    if hosts > 1:
+        # as on two machines of a cluster that see one file system
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            endpoint = f"127.0.0.1:{free.getsockname()[1]}"
+        meet = [
+            "--nnodes",
+            str(hosts),
+            "--rdzv-backend",
+            "c10d",
+            "--rdzv-endpoint",
+            endpoint,
+            "--local-addr",
+            "127.0.0.1",
+        ]
+        places = [[*meet, "--node-rank", str(host)] for host in range(hosts)]
+    with ExitStack() as stack:
+        crews = [stack.enter_context(begun(count, *words, folder=folder, places=place)) for place in places]
+        said = [process.communicate(timeout=240)[0] for process in crews]
+        assert [process.returncode for process in crews] == [0] * hosts, said
+    return "".join(said)
 
 
 def numbers(run: Path) -> dict[tuple[int, str], float]:
@@ -86,6 +106,14 @@ def test_several_processes_get_the_numbers_of_one(count: int, words: list[str], 
     assert one.keys() == several.keys()
     # float32, sums in another order, twelve steps of AdamW
     assert several == pytest.approx(one, rel=2e-4)
+
+
+@pytest.mark.slow
+def test_two_hosts_get_the_numbers_of_one(tmp_path: Path) -> None:
+    subprocess.run([EOS, "train", *SMALL, "run=one"], cwd=tmp_path, check=True, capture_output=True)
+    said = done(2, *SMALL, "training.sequence_parts=2", "run=several", folder=tmp_path, hosts=2)
+    assert "one of 4 processes, 2 to a sequence" in said
+    assert numbers(tmp_path / "several") == pytest.approx(numbers(tmp_path / "one"), rel=2e-4)
 
 
 def test_a_signal_stops_all_and_the_run_goes_on(tmp_path: Path) -> None:
