@@ -71,7 +71,8 @@ def _save(ctx: Any, inputs: tuple[Any, ...], output: list[Tensor]) -> None:
 
 
 def _differentiate(ctx: Any, grads: list[Tensor | None]) -> Any:
-    tensors, kept = ctx.saved_tensors[: ctx.count], ctx.saved_tensors[ctx.count :]
+    saved = ctx.saved_tensors  # once, as in eos.engine.windows
+    tensors, kept = saved[: ctx.count], saved[ctx.count :]
     needs = list(ctx.needs_input_grad[0])
     found = iter(_scan_backward(tensors, kept, grads[: -ctx.kept], needs, *ctx.asked))
     return [next(found) if need else None for need in needs], None, None, None, None

@@ -165,16 +165,16 @@ class _Windows(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor | None) -> Any:
-        with torch.autocast(ctx.saved_tensors[0].device.type, enabled=False):  # whoever calls it under autocast
-            return _Windows.adjoint(ctx, *grads)
+        saved = list(ctx.saved_tensors)  # once: where they are made again, that is done once
+        with torch.autocast(saved[0].device.type, enabled=False):  # whoever calls it under autocast
+            return _Windows.adjoint(ctx, saved, *grads)
 
     @staticmethod
-    def adjoint(ctx: Any, *grads: Tensor | None) -> Any:
+    def adjoint(ctx: Any, saved: list[Tensor], *grads: Tensor | None) -> Any:
         run: Run = ctx.run
         windows, count = run.windows(), len(run.axes)
-        saved = list(ctx.saved_tensors)
         tensors, values = saved[:count], saved[count : count + len(windows) + 1]
-        scales: list[Tensor | None] = saved[count + len(windows) + 1 :] or [None] * (len(windows) + 1)
+        scales: list[Tensor | None] = [*saved[count + len(windows) + 1 :]] or [None] * (len(windows) + 1)
         reads = len(run.record.reads)
         dys, dtrace, dvalue, dscale = grads[:reads], grads[reads], grads[reads + len(windows)], grads[-1]
         dvalue = torch.zeros_like(values[-1]) if dvalue is None else dvalue

@@ -7,7 +7,6 @@ shifts, keys and values) then goes on from the part before, as in decoding it go
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -15,7 +14,8 @@ import torch.distributed as dist
 
 Form = Literal["ring", "gather"]
 
-_CURRENT: ContextVar["SequenceGroup | None"] = ContextVar("sequence", default=None)
+# of the process and not of a thread: a gradient may be found in another one than its value
+_current: "SequenceGroup | None" = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -46,14 +46,15 @@ class SequenceGroup:
 
 def current() -> SequenceGroup | None:
     """The group whose parts are being computed; None: the sequence is whole."""
-    return _CURRENT.get()
+    return _current
 
 
 @contextmanager
 def over(group: SequenceGroup | None) -> Iterator[None]:
     """What runs inside has a part of a sequence each; with None, or one process, the sequence is whole."""
-    token = _CURRENT.set(group if group is not None and group.size > 1 else None)
+    global _current
+    before, _current = _current, group if group is not None and group.size > 1 else None
     try:
         yield
     finally:
-        _CURRENT.reset(token)
+        _current = before

@@ -9,12 +9,15 @@ the others, and the part is scanned from there as in decoding. What is sent does
 Source: arXiv:2404.02882 (ring); arXiv:2502.07563 (gather)
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+from torch.autograd.graph import saved_tensors_hooks
 
 from eos.engine.state import memory_before
 from eos.engine.stretch import Stretch, stretch
@@ -68,11 +71,20 @@ class _Incoming(torch.autograd.Function):
         return None, None, None, None, *found
 
 
+@contextmanager
+def _composing() -> Iterator[None]:
+    """What is composed inside holds its own tensors: computed again for their sake, as those of a block may be, it
+    would wait for processes that wait for this one.
+    """
+    with torch.enable_grad(), saved_tensors_hooks(lambda x: x, lambda x: x):
+        yield
+
+
 def _ring(
     ctx: Any, group: SequenceGroup, part: Stretch, arriving: list[Arriving], empty: Memory, tensors: tuple[Tensor, ...]
 ) -> tuple[Tensor, ...]:
     comes = [each.wait() for each in arriving] if group.rank else _tensors(empty)
-    with torch.enable_grad():
+    with _composing():
         ctx.comes = [x.detach().requires_grad_() for x in comes]
         ctx.own = [x.detach().requires_grad_() for x in tensors]
         ctx.goes = _tensors(part.with_tensors(ctx.own, part.opens).after(_memory(ctx.comes)))
@@ -107,7 +119,7 @@ def _gathered(
     sizes = [x.numel() for x in tensors]
     comes = _tensors(empty)
     ctx.found = []
-    with torch.enable_grad():
+    with _composing():
         for place, packed in enumerate(every.unbind()):
             ctx.found.append(comes)
             own = [x.reshape(like.shape) for x, like in zip(packed.split(sizes), tensors, strict=True)]

@@ -14,7 +14,7 @@ Device = Literal["auto", "cpu", "cuda"]
 
 #: Options that say how a run is done, and not what comes of it.
 MANNER = frozenset(
-    "device workers checkpoint_every log_every evaluation_rows sample sequence_parts sequence_form".split()
+    "device workers checkpoint_every log_every evaluation_rows sample sequence_parts sequence_form recompute".split()
 )
 
 
@@ -33,6 +33,8 @@ class TrainingOptions:
     minutes: float | None = option(None, "wall-clock time of training, validations included", above=0)
     rows: int = option(32, "sequences a step", low=1)
     accumulate: int = option(1, "parts that a step's rows are computed in, one after the other: saves memory", low=1)
+
+    recompute: bool = option(False, "compute every block again in the backward pass: saves memory, costs time")
 
     learning_rate: float = option(1e-3, "peak learning rate", above=0, high=10, log=True)
     schedule: Schedule = option("cosine", "how the learning rate falls after the warm-up")

@@ -29,6 +29,7 @@ from eos.training.folder import RunFolder
 from eos.training.learned import learned
 from eos.training.module import TrainingModule
 from eos.training.provenance import device_name, peak_memory, provenance
+from eos.training.recompute import recompute_blocks
 from eos.training.report import AbstractReport, report_on
 from eos.training.result import Result, Status, plain, read_result
 from eos.training.state import seed_everything
@@ -179,6 +180,8 @@ def _prepared(folder: RunFolder, recipe: Recipe, crew: Crew) -> tuple[TrainingMo
     # Seeded after the data, whose making may draw numbers or, from a cache, may not.
     seed_everything(recipe.training.seed)
     model = task.model(recipe.model)
+    if recipe.training.recompute:
+        recompute_blocks(model)
     if crew.size > 1:
         # dropout is every process's own
         torch.manual_seed(recipe.training.seed + crew.rank)

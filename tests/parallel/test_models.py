@@ -13,6 +13,7 @@ from eos.compose import load_model_recipe
 from eos.config import ConvolutionMixer
 from eos.models import LanguageModel
 from eos.parallel import Form, SequenceGroup, over
+from eos.training.recompute import recompute_blocks
 from tests.parallel.processes import together
 
 RANKS, VOCABULARY, ROWS, LENGTH = 4, 23, 2, 48
@@ -90,6 +91,27 @@ def compared(form: Form, names: Sequence[str]) -> dict[str, float]:
             errors = [(a - b).abs().max() / b.abs().max().clamp(min=1e-3) for a, b in pairs]
             found[f"{name} {'documents' if documents else ''}"] = max(error.item() for error in errors)
     return found
+
+
+def recomputed(form: Form) -> float:
+    """The largest difference between the gradients of a model whose blocks are computed again, and of one as it is."""
+    group, (tokens, reset) = SequenceGroup(form=form), drawn(documents=True)
+    assert reset is not None
+    size = LENGTH // RANKS
+    mine = slice(group.rank * size, (group.rank + 1) * size)
+    found = []
+    for again in (False, True):
+        model = model_of("gated_deltanet")
+        if again:
+            recompute_blocks(model)
+        with over(group):
+            found.append(run(model, tokens[:, mine], reset[:, mine])[1])
+    return max((a - b).abs().max().item() for a, b in zip(*found, strict=True))
+
+
+@pytest.mark.parametrize("form", ["ring", "gather"])
+def test_blocks_are_computed_again_with_what_came_before(form: Form) -> None:
+    assert together(RANKS, recomputed, form) == [0.0] * RANKS
 
 
 @pytest.mark.parametrize(("form", "first"), HALVES)
