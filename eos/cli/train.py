@@ -48,7 +48,7 @@ def command(overrides: tuple[str, ...]) -> int:
 
     Several processes, or several machines, train one run where torchrun begins the command on each:
 
-    
+    \b
       torchrun --nproc-per-node 4 --no-python eos train …
     The rows of a step are shared by the processes; with training.sequence_parts=4 each sequence is.
 

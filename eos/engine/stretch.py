@@ -17,6 +17,7 @@ from eos.engine.sequential import next_scale, normalised, turn_memory
 from eos.engine.state import state_dtype
 from eos.errors import RecordError
 from eos.record import Memory, Recurrence, Transition
+from eos.stage import full_precision
 
 #: Steps whose decays over both K and V are held at once.
 _HELD = 64
@@ -46,6 +47,10 @@ class Stretch:
 
     def after(self, memory: Memory) -> Memory:
         """The memory after the stretch, where ``memory`` comes into it."""
+        with full_precision(memory.value):
+            return self._after(memory)
+
+    def _after(self, memory: Memory) -> Memory:
         value, scale, added = memory.value, None, self.written.value
         if self.product is not None:
             value = self.product @ value

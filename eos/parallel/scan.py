@@ -24,6 +24,7 @@ from eos.engine.stretch import Stretch, stretch
 from eos.parallel.exchange import Arriving, Leaving, gather
 from eos.parallel.group import SequenceGroup, current
 from eos.record import Memory, Recurrence
+from eos.stage import full_precision
 
 
 def continued(record: Recurrence) -> Recurrence:
@@ -62,12 +63,13 @@ class _Incoming(torch.autograd.Function):
         ctx.group = group
         if group.form == "ring":
             return _ring(ctx, group, part, arriving, empty, tensors)
-        return _gathered(ctx, group, part, empty, tensors)
+        return _composed(ctx, group, part, empty, tensors)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Any, ...]:
-        found = _ring_back(ctx, grads) if ctx.group.form == "ring" else _gathered_back(ctx, grads)
+        with full_precision(grads[0]):  # whoever calls it under autocast
+            found = _ring_back(ctx, grads) if ctx.group.form == "ring" else _composed_back(ctx, grads)
         return None, None, None, None, *found
 
 
@@ -108,7 +110,7 @@ def _ring_back(ctx: Any, grads: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     return found[count:]
 
 
-def _gathered(
+def _composed(
     ctx: Any, group: SequenceGroup, part: Stretch, empty: Memory, tensors: tuple[Tensor, ...]
 ) -> tuple[Tensor, ...]:
     """Compose all parts here, and keep the graph: it gives what every rank's gradient means for this rank's part."""
@@ -129,7 +131,7 @@ def _gathered(
     return tuple(x.detach() for x in ctx.found[group.rank])
 
 
-def _gathered_back(ctx: Any, grads: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+def _composed_back(ctx: Any, grads: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     group: SequenceGroup = ctx.group
     every = gather(torch.cat([x.flatten() for x in grads]), group, what="memory", way="backward")
     outputs, directions = [], []

@@ -130,10 +130,12 @@ class Bookkeeping(Callback):
             state.stale += 1
             return False
         state.best_step, state.best_loss, state.stale = state.step, found.loss, 0
-        if self._crew.leads:
-            with replacing(self._folder.checkpoints.best(state.step)) as temporary:
-                save_weights(module.model, temporary)
+        self._crew.lead(self._keep_best)
         return True
+
+    def _keep_best(self) -> None:
+        with replacing(self._folder.checkpoints.best(self._module.state.step)) as temporary:
+            save_weights(self._module.model, temporary)
 
     def _reached(self, metrics: dict[str, float]) -> bool:
         """Whether the goal of training is."""
@@ -163,14 +165,12 @@ class Bookkeeping(Callback):
         """Whether training ends here, by a signal, time, patience or goal; the trainer counts the steps."""
         options, module = self._options, self._module
         self._stop.agree(self._crew)
-        over = (
+        return (
             self._stop.signal is not None
-            or (options.minutes is not None and module.clock.seconds() >= 60 * options.minutes)
+            or (options.minutes is not None and module.seconds() >= 60 * options.minutes)
             or (options.patience is not None and module.state.stale >= options.patience)
             or module.state.reached
         )
-        # clocks differ
-        return bool(self._crew.most(over))
 
     def _write_row(self) -> None:
         module = self._module
@@ -196,23 +196,29 @@ class Bookkeeping(Callback):
             state.log_bytes = self._log.length
         trainer.save_checkpoint(self._folder.checkpoints.at(state.step))
         self._saved_step = state.step
-        if self._crew.leads:
-            self._folder.checkpoints.add(state.step, best_step=state.best_step)
+        self._crew.lead(lambda: self._folder.checkpoints.add(state.step, best_step=state.best_step))
 
     def _refuse_lost_steps(self) -> None:
-        """Raise when a step was not finite; its batch is computed again to find out where that began."""
-        module, options = self._module, self._options
+        """Raise when a step was not finite; one process computes its batch again to find out where that began."""
+        module = self._module
         lost = module.lost_steps()
         if not lost:
             return
         good = module.state.step - lost
+        seen = "loss or gradient are not finite"
+        if self._crew.size == 1:
+            seen = self._seen_again(good)
+        saved = "nothing was saved"
+        if self._saved_step is not None:
+            saved = f"the last good checkpoint is {self._folder.checkpoints.at(self._saved_step)}"
+        raise RunError(f"step {good + 1}: {seen}; {saved}. Lower training.learning_rate or training.clip.")
+
+    def _seen_again(self, good: int) -> str:
+        """What is not finite where the step after so many good ones is computed again; it needs the memory of one."""
+        module, options = self._module, self._options
         batch = self._task.train_batch(options.order, good, options.rows).to(module.device)
         losses = (
             partial(summed_nats, module.model, rows, options.precision) for rows in parts(batch, options.accumulate)
         )
         place = next(filter(None, (first_not_finite(module.model, loss) for loss in losses)), None)
-        seen = f"{place} not finite" if place else "loss or gradient are not finite, though they are when repeated"
-        saved = "nothing was saved"
-        if self._saved_step is not None:
-            saved = f"the last good checkpoint is {self._folder.checkpoints.at(self._saved_step)}"
-        raise RunError(f"step {good + 1}: {seen}; {saved}. Lower training.learning_rate or training.clip.")
+        return f"{place} not finite" if place else "loss or gradient are not finite, though they are when repeated"

@@ -63,16 +63,19 @@ class Checkpoints:
             if (self.path / "last.ckpt").exists():
                 raise RunError(f"{self.path} was written by an earlier version, which alone can go on with it")
             return []
-        return [Kept(**each) for each in read_json(self.index)]
+        try:
+            return [Kept(**each) for each in read_json(self.index)]
+        except TypeError as error:
+            raise RunError(f"{self.index} is damaged: {error}") from error
 
     def add(self, step: int, *, best_step: int | None) -> None:
         """Count the file of a step among the checkpoints, and delete what none of those kept refers to."""
-        known = [each for each in self.kept() if each.step != step]
+        known = [each for each in self.kept() if each.step < step]
         kept = [*known, Kept(step=step, sha256=_sha256(self.at(step)), best_step=best_step)][-KEPT:]
         write_json(self.index, [asdict(each) for each in kept])
-        needed = {self.index, *(self.at(each.step) for each in kept)}
+        needed = {self.at(each.step) for each in kept}
         needed |= {self.best(each.best_step) for each in kept if each.best_step is not None}
-        for path in self.path.iterdir():
+        for path in (*self.path.glob("step-*.ckpt"), *self.path.glob("best-*.safetensors")):
             if path not in needed:
                 path.unlink()
 

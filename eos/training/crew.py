@@ -16,6 +16,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from eos.config import ModelRecipe
 from eos.errors import RunError
 from eos.parallel import SequenceGroup, over
 from eos.tasks.task import AbstractTask, Batch
@@ -23,6 +24,7 @@ from eos.training.config import TrainingOptions
 from eos.training.provenance import versions
 
 T = TypeVar("T")
+Number = TypeVar("Number", int, float)
 
 #: How long a process waits for others in a step, and while the first prepares data, before they count as lost.
 STEP, PREPARATION = dt.timedelta(seconds=60), dt.timedelta(hours=4)
@@ -38,7 +40,8 @@ class Crew:
         local: how many of them are on this machine.
         parts: processes that share a sequence.
         sequence: they, where there are several.
-        patient: a group that waits long.
+        prompt: they all, for small numbers on the CPU; waits no longer than a step.
+        patient: they all; waits long.
     """
 
     rank: int = 0
@@ -46,6 +49,7 @@ class Crew:
     local: int = 1
     parts: int = 1
     sequence: SequenceGroup | None = None
+    prompt: dist.ProcessGroup | None = None
     patient: dist.ProcessGroup | None = None
 
     @property
@@ -64,12 +68,16 @@ class Crew:
         shared = f", {self.parts} to a sequence" if self.parts > 1 else ""
         return f", one of {self.size} processes{shared}" if self.size > 1 else ""
 
-    def refuse(self, task: AbstractTask, options: TrainingOptions) -> None:
+    def refuse(self, task: AbstractTask, model: ModelRecipe, options: TrainingOptions) -> None:
         """Refuse what cannot be shared out equally.
 
         Raises:
             RunError: with the reason.
         """
+        if options.sequence_parts != self.parts:
+            raise RunError(
+                f"training.sequence_parts={options.sequence_parts} needs processes that torchrun begins for one run"
+            )
         shares = self.rows[1]
         if options.rows % (shares * options.accumulate):
             raise RunError(
@@ -83,6 +91,11 @@ class Crew:
                 f"a row of {task.length} tokens does not divide into training.sequence_parts={self.parts}; take "
                 "another task.length"
             )
+        for split in ("validation", "test"):
+            self.tokens(next(iter(task.evaluation_batches(split, 1))))
+        later = [name for name, mixer in model.mixers.items() if mixer.direction != "forward"]
+        if later:
+            raise RunError(f"training.sequence_parts={self.parts}: mixer {later[0]} sees later tokens")
         batch = task.train_batch(options.order, 0, 1)
         if batch.targets.shape != batch.inputs.shape[:2] or batch.arguments().keys() - {"reset"} or _graded(task):
             raise RunError("training.sequence_parts need a language model of plain rows that is not graded row by row")
@@ -118,13 +131,14 @@ class Crew:
             dist.all_reduce(x)
         return x
 
-    def most(self, number: int) -> int:
+    def most(self, number: Number) -> Number:
         """The largest of the numbers of all processes."""
         if self.size == 1:
             return number
-        held = torch.tensor(number, device="cuda" if dist.get_backend() == "nccl" else "cpu")
-        dist.all_reduce(held, dist.ReduceOp.MAX)
-        return int(held.item())
+        # not on a GPU, which nobody waits for at every step
+        held = torch.tensor(number, dtype=torch.float64)
+        dist.all_reduce(held, dist.ReduceOp.MAX, group=self.prompt)
+        return type(number)(held.item())
 
     def every(self, value: T) -> list[T]:
         """The values of all processes, by rank."""
@@ -133,6 +147,10 @@ class Crew:
         found: list[Any] = [None] * self.size
         dist.all_gather_object(found, value, group=self.patient)
         return found
+
+    def gather_patiently(self) -> None:
+        """Wait until all are here, however long that takes."""
+        self.every(None)
 
     def lead(self, do: Callable[[], T]) -> T:
         """What the first process gets by doing something; the others wait for it, however long it takes.
@@ -189,6 +207,11 @@ def assembled(options: TrainingOptions) -> Iterator[Crew]:
         yield ALONE
         return
     cuda = options.device != "cpu" and torch.cuda.is_available()
+    if cuda and int(os.environ["LOCAL_WORLD_SIZE"]) > torch.cuda.device_count():
+        raise RunError(
+            f"{os.environ['LOCAL_WORLD_SIZE']} processes on a machine of {torch.cuda.device_count()} GPUs: begin one "
+            "for each, or take training.device=cpu"
+        )
     if cuda:
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     dist.init_process_group("nccl" if cuda else "gloo", timeout=STEP)
@@ -211,11 +234,13 @@ def _crew(options: TrainingOptions, size: int) -> Crew:
         local=int(os.environ["LOCAL_WORLD_SIZE"]),
         parts=parts,
         sequence=sequence,
+        prompt=dist.new_group(backend="gloo", timeout=STEP),
         patient=dist.new_group(backend="gloo", timeout=PREPARATION),
     )
     every = crew.every(versions())
     for place, theirs in enumerate(every):
         if theirs != every[0]:
-            odd = ", ".join(f"{name} {theirs.get(name)} and not {every[0].get(name)}" for name in every[0])
+            names = sorted(name for name in theirs | every[0] if theirs.get(name) != every[0].get(name))
+            odd = ", ".join(f"{name} {theirs.get(name)} and not {every[0].get(name)}" for name in names)
             raise RunError(f"process {place} has other versions than the first: {odd}")
     return crew

@@ -75,7 +75,7 @@ def evaluate(
         rows: sequences at once, ≥ 1.
         precision: as in training.
         tokens: stop after the batch that reaches this many targets; None takes the whole part.
-        each: called before every batch with what is done; may raise to give up.
+        each: called before every batch, or before as many as there are shares, with what is done; may raise to give up.
         generated: with the metrics of what the model writes by itself, where the task has any.
         crew: the processes that share the batches; every one is told the same.
 
@@ -94,7 +94,8 @@ def evaluate(
         for number, batch in enumerate(task.evaluation_batches(split, rows)):
             if tokens is not None and counts.targets >= tokens:
                 break
-            if each is not None:
+            # once for as many batches as there are shares: what all do at once they would else do one after the other
+            if each is not None and number % shares == 0:
                 each(Progress(targets=counts.targets, rows=rows_done, of=task.held_out_rows(split)))
             rows_done += batch.inputs.shape[0]
             shape = f"{batch.inputs.shape[0]} rows of {batch.inputs.shape[1]} tokens"

@@ -8,6 +8,7 @@ from contextlib import closing, contextmanager
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from lightning.pytorch import Trainer
@@ -98,12 +99,22 @@ def fit(
             bookkeeping.validate()
 
 
+class _Patient(DDPStrategy):
+    """Waits for the first process, which writes, however long it takes."""
+
+    patient: dist.ProcessGroup | None = None
+
+    def barrier(self, *args: Any, **kwargs: Any) -> None:
+        dist.barrier(group=self.patient)
+
+
 def _processes(crew: Crew, device: torch.device) -> dict[str, Any]:
     """How many processes train, and how their gradients are averaged."""
     if crew.size == 1:
         return {"devices": 1}
     backend = "nccl" if device.type == "cuda" else "gloo"
-    strategy = DDPStrategy(process_group_backend=backend, gradient_as_bucket_view=True)
+    strategy = _Patient(process_group_backend=backend, gradient_as_bucket_view=True)
+    strategy.patient = crew.patient
     return {"devices": crew.local, "num_nodes": crew.size // crew.local, "strategy": strategy}
 
 

@@ -85,7 +85,7 @@ def train_group(
 def resume_group(path: Path, *, console: Console | None = None, command: Sequence[str] = ()) -> Group:
     """Go on with a group: finish the run that was stopped, and begin those that were not begun."""
     recipe = recipe_of(RunFolder(path))
-    seeds: list[int] = read_json(path / RECORD)["seeds"]
+    seeds = seeds_of(path)
     results: list[Result] = []
     try:
         for seed, run in zip(seeds, runs_of(path), strict=True):
@@ -110,9 +110,15 @@ def is_group(path: Path) -> bool:
     return (path / RECORD).is_file()
 
 
+def seeds_of(path: Path) -> list[int]:
+    """The seeds of a group."""
+    seeds: list[int] = read_json(path / RECORD)["seeds"]
+    return seeds
+
+
 def runs_of(path: Path) -> list[Path]:
     """The folders of a group's runs, in the order of its seeds; the last ones may not exist yet."""
-    return [path / f"seed-{seed}" for seed in read_json(path / RECORD)["seeds"]]
+    return [path / f"seed-{seed}" for seed in seeds_of(path)]
 
 
 def _write(

@@ -121,7 +121,12 @@ class TrainingModule(LightningModule):
 
     def share_used(self) -> float:
         """The share of the budget that is used up when the coming step is done."""
-        return share_used(self.training_options, steps=self.steps, step=self.state.step, seconds=self.clock.seconds())
+        return share_used(self.training_options, steps=self.steps, step=self.state.step, seconds=self.seconds())
+
+    def seconds(self) -> float:
+        """Training time so far; where it decides anything, the same for all processes, which ask at once."""
+        seconds = self.clock.seconds()
+        return seconds if self.training_options.minutes is None else self.crew.most(seconds)
 
     def lost_steps(self) -> int:
         """How many of the latest steps changed nothing, because the first of them was not finite. Waits."""
@@ -157,5 +162,7 @@ class TrainingModule(LightningModule):
         self.clock = Clock(self.state.seconds)
         self._nats.fill_(self.state.nats)
         random = saved["random"]
-        # of another number of processes, each draws anew
         self._random = random[self.crew.rank] if len(random) == self.crew.size else None
+        if self._random is None:
+            # of another number of processes: dropout that no process has drawn before
+            torch.manual_seed(hash((self.training_options.seed, self.state.step, self.crew.rank)))

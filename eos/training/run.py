@@ -3,7 +3,7 @@
 import contextlib
 import shutil
 from collections.abc import Sequence
-from contextlib import ExitStack, nullcontext
+from contextlib import ExitStack
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -92,6 +92,7 @@ def train(
         prepared: list[Any] = []
         crew.lead(begin)
         module, task = prepared or _prepared(folder, recipe, crew)
+        crew.gather_patiently()
         return _complete(folder, recipe, module, task, device=device, console=console, command=command, watch=watch)
 
 
@@ -112,13 +113,20 @@ def resume(
     folder = RunFolder(path)
     recipe = recipe_of(folder)
     device = torch_device(recipe.training.device)
-    with folder.locked() if crew.leads else nullcontext():
-        done = crew.lead(lambda: read_result(folder.result) if folder.result.exists() else None)
-        if done is not None and done.status == "finished":
-            return done
+    with ExitStack() as lock:
+
+        def begin() -> Result | None:
+            lock.enter_context(folder.locked())
+            if folder.result.exists() and (result := read_result(folder.result)).status == "finished":
+                return result
+            prepared.extend(_prepared(folder, recipe, crew))
+            return None
+
         prepared: list[Any] = []
-        crew.lead(lambda: prepared.extend(_prepared(folder, recipe, crew)))
+        if (done := crew.lead(begin)) is not None:
+            return done
         module, task = prepared or _prepared(folder, recipe, crew)
+        crew.gather_patiently()
         return _complete(folder, recipe, module, task, device=device, console=console, command=command, watch=watch)
 
 
@@ -176,7 +184,7 @@ def _prepared(folder: RunFolder, recipe: Recipe, crew: Crew) -> tuple[TrainingMo
     task.prepare(folder.path)
     # What cannot make a batch is said before anything is trained.
     task.train_batch(recipe.training.order, 0, recipe.training.rows)
-    crew.refuse(task, recipe.training)
+    crew.refuse(task, recipe.model, recipe.training)
     # Seeded after the data, whose making may draw numbers or, from a cache, may not.
     seed_everything(recipe.training.seed)
     model = task.model(recipe.model)
@@ -252,9 +260,12 @@ def _finish(
     trained_for = module.clock.seconds()
     if recipe.training.keep == "best" and state.best_step is not None and state.best_step != state.step:
         load_weights(module.model, folder.checkpoints.best(state.best_step))
-    if crew.leads:
+
+    def keep() -> None:
         with replacing(folder.weights) as temporary:
             save_weights(module.model, temporary)
+
+    crew.lead(keep)
     found: dict[Split, Evaluation] = {}
     try:
         for split in HELD_OUT:
@@ -272,7 +283,8 @@ def _finish(
         standard=asdict(task.standard),
         signal=None if found else stop.signal,
     )
-    if found and crew.leads:
+    # a row that several processes share may be too long for one
+    if found and crew.leads and crew.sequence is None:
         _show(folder, recipe, module, task, result, cost)
     return result
 

@@ -5,7 +5,7 @@ import threading
 from types import FrameType, TracebackType
 from typing import Any
 
-from eos.training.crew import ALONE, Crew
+from eos.training.crew import ALONE, Crew, begun_by_torchrun
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -70,9 +70,11 @@ class StopRequest:
             raise EvaluationAbandoned
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
-        if self.signal is not None:
+        if self.signal is None:
+            self.signal = number
+        elif begun_by_torchrun() == 1:
+            # torchrun hands on what a scheduler has sent already, and kills by itself what does not end
             raise StoppedAtOnce(number)
-        self.signal = number
 
 
 def _in_main_thread() -> bool:

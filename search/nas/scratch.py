@@ -10,7 +10,7 @@ from rich.console import Console
 
 from eos.errors import RecipeError, RunError
 from eos.training.config import TrainingOptions
-from eos.training.group import Spread, is_group, resume_group, train_group
+from eos.training.group import Spread, is_group, resume_group, seeds_of, train_group
 from search.nas.architecture import Architecture
 from search.nas.baselines import has_equals, kinds, like
 from search.nas.evolve import Found, spread
@@ -115,9 +115,9 @@ def trained(
     options = budget(search)
     wanted = [options.seed + offset for offset in range(seeds)]
     if is_group(path):
+        if (held := seeds_of(path)) != wanted:
+            raise RunError(f"{path} holds runs of the seeds {held}, not {wanted}: ask for those, or delete it")
         group = resume_group(path, console=console, command=search.command)
-        if group.status != "stopped" and group.seeds != wanted:
-            raise RunError(f"{path} holds runs of the seeds {group.seeds}, not {wanted}: ask for those, or delete it")
     else:
         path.parent.mkdir(parents=True, exist_ok=True)
         recipe = replace(search.base, model=search.space.recipe(network), training=options)

@@ -53,7 +53,7 @@ class KeyGate(AbstractOscillation):
         start = spread(options.bias_low, options.bias_high, *shape)
         self.logits = GateProjection(context.width, start, rank=options.rank)
         self.bounds: nn.Parameter | None = None
-        if options.lower_bound:
+        if options.lower_bound and context.layers > 1:  # that of the first layer is zero
             name = f"lower_bound {shape}"
             self.bounds = context.share(name, lambda: undecayed(torch.zeros(context.layers, *shape)))
 

@@ -46,7 +46,7 @@ class ValueGate(AbstractOscillation):
         start = spread(options.bias_low, options.bias_high, context.heads, context.value_size)
         self.logits = GateProjection(context.width, start, rank=options.rank)
         self.bounds: nn.Parameter | None = None
-        if options.lower_bound:
+        if options.lower_bound and context.layers > 1:  # that of the first layer is zero
             shape = (context.layers, *start.shape)
             self.bounds = context.share(f"lower_bound over V {shape}", lambda: undecayed(torch.zeros(shape)))
 

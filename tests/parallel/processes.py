@@ -24,14 +24,14 @@ def together(count: int, function: Callable[..., Any], *arguments: Any) -> list[
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     context = mp.get_context("spawn")
-    queue = context.SimpleQueue()
+    queue = context.Queue()
     crew = [
         context.Process(target=_run, args=(rank, count, port, queue, function, arguments), daemon=True)
         for rank in range(count)
     ]
     for process in crew:
         process.start()
-    found = dict(queue.get() for _ in crew)
+    found = dict(queue.get(timeout=5 * PATIENCE) for _ in crew)
     for process in crew:
         process.join(PATIENCE)
     failed = {rank: text for rank, (text, _) in found.items() if text}

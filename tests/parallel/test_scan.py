@@ -117,3 +117,27 @@ def _wanted(form: Form, memory: int) -> Iterator[tuple[str, int]]:
     for name, entries in KINDS.items():
         yield name, memory + (4 * entries if form == "gather" else 0)
     yield "erase key", memory + (4 * 2 * 3 * 5 * 5 if form == "gather" else 0)
+
+
+def under_autocast(form: Form) -> dict[str, float]:
+    """How far a float32 memory that came under autocast is from the same without."""
+    found = {}
+    for name in ("erase", "erase phase key", "constant erase", "key"):
+        record = made(CASES[name], 5 * RANKS, torch.float32)
+        group = SequenceGroup(form=form)
+        part = cut(record, 5 * group.rank, 5 * group.rank + 5, None)
+        memories = []
+        for enabled in (False, True):
+            with over(group), torch.autocast("cpu", dtype=torch.bfloat16, enabled=enabled):
+                memory = continued(part).memory
+            assert memory is not None
+            memory.value.square().sum().backward()
+            memories.append(memory.value.detach())
+        found[name] = (memories[0] - memories[1]).abs().max().item()
+    return found
+
+
+@pytest.mark.parametrize("form", ["ring", "gather"])
+def test_memories_keep_their_digits_under_autocast(form: Form) -> None:
+    for found in together(RANKS, under_autocast, form):
+        assert max(found.values()) < 1e-6, found

@@ -7,9 +7,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from statistics import median
 
 import pytest
 import torch
@@ -17,11 +18,12 @@ import torch
 from eos.cli.recipes import load_run_recipe
 from eos.errors import RunError
 from eos.parallel import SequenceGroup
+from eos.tasks.task import AbstractTask
 from eos.training import crew as crews
 from eos.training.crew import ALONE, Crew
 from eos.training.log import read_metrics
 from eos.training.result import read_result
-from eos.training.run import make_task
+from eos.training.run import Recipe, make_task
 from tests.parallel.processes import together
 
 SMALL = (
@@ -70,10 +72,15 @@ def done(count: int, *words: str, folder: Path, hosts: int = 1) -> str:
         ]
         places = [[*meet, "--node-rank", str(host)] for host in range(hosts)]
     with ExitStack() as stack:
-        crews = [stack.enter_context(begun(count, *words, folder=folder, places=place)) for place in places]
-        said = [process.communicate(timeout=240)[0] for process in crews]
-        assert [process.returncode for process in crews] == [0] * hosts, said
+        begins = [stack.enter_context(begun(count, *words, folder=folder, places=place)) for place in places]
+        said = [process.communicate(timeout=240)[0] for process in begins]
+        assert [process.returncode for process in begins] == [0] * hosts, said
     return "".join(said)
+
+
+def workers_of(process: "subprocess.Popen[str]") -> list[int]:
+    """The processes that torchrun has begun."""
+    return [int(child) for child in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
 
 
 def numbers(run: Path) -> dict[tuple[int, str], float]:
@@ -125,13 +132,15 @@ def test_a_signal_stops_all_and_the_run_goes_on(tmp_path: Path) -> None:
             assert process.poll() is None
             assert time.monotonic() < until
             time.sleep(0.05)
-        # as a scheduler does to the processes; torchrun hands it on to each
+        # as a scheduler does to every process; torchrun then hands it on once more
+        for child in workers_of(process):
+            os.kill(child, signal.SIGTERM)
         process.send_signal(signal.SIGTERM)
         process.communicate(timeout=120)
     stopped = read_result(run / "result.json")
     assert stopped.status == "stopped"
     assert 0 < stopped.steps < 400
-    done(2, "run=run", "resume=true", folder=tmp_path)
+    done(1, "run=run", "resume=true", folder=tmp_path)
     assert read_result(run / "result.json").steps == 400
     steps = [row.step for row in read_metrics(run / "metrics.csv") if row.metric == "train/nats_per_token"]
     assert steps == sorted(set(steps))
@@ -146,8 +155,7 @@ def test_a_lost_process_ends_the_run_within_a_minute(tmp_path: Path) -> None:
             assert process.poll() is None
             assert time.monotonic() < until
             time.sleep(0.05)
-        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-        os.kill(int(children[-1]), signal.SIGKILL)
+        os.kill(workers_of(process)[-1], signal.SIGKILL)
         began = time.monotonic()
         process.communicate(timeout=60)
         assert time.monotonic() - began < 60
@@ -162,30 +170,41 @@ def test_rows_that_do_not_divide_are_refused_by_all(tmp_path: Path) -> None:
     assert not (tmp_path / "run").exists()
 
 
-def task_of(*words: str) -> tuple[Any, Any]:
+def prepared(folder: Path, *words: str) -> tuple[AbstractTask, Recipe]:
     recipe = load_run_recipe(words)
-    return make_task(recipe), recipe.training
+    task = make_task(recipe)
+    task.prepare(folder)
+    return task, recipe
 
 
-def test_what_cannot_be_shared_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([*SMALL, "training.sequence_parts=4"], ""),
+        ([*SMALL, "task.length=30"], r"30 tokens does not divide into training\.sequence_parts=4"),
+        ([*SMALL, "task.evaluation_length=34"], r"34 tokens do not divide into training\.sequence_parts=4"),
+        (["task=mqar_small", "model=gla"], "graded row by row"),
+        (["task=mqar_small", "model=gla", "direction=both"], "mixer main sees later tokens"),
+    ],
+)
+def test_what_has_no_equal_parts_is_refused(words: list[str], said: str, tmp_path: Path) -> None:
+    task, recipe = prepared(tmp_path, *words)
+    options = replace(recipe.training, sequence_parts=4)
     many = Crew(rank=0, size=4, parts=4, sequence=SequenceGroup())
-    text, options = task_of(*SMALL)
-    text.prepare(tmp_path)
-    many.refuse(text, options)
-    odd, _ = task_of(*SMALL, "task.length=30")
-    with pytest.raises(RunError, match=r"30 tokens does not divide into training\.sequence_parts=4"):
-        many.refuse(odd, options)
-    graded, _ = task_of("task=mqar_small", "model=gla")
-    graded.prepare(tmp_path)
-    with pytest.raises(RunError, match="graded row by row"):
-        many.refuse(graded, options)
+    with pytest.raises(RunError, match=said) if said else nullcontext():
+        many.refuse(task, recipe.model, options)
+
+
+def test_rows_and_parts_without_processes_are_refused(tmp_path: Path) -> None:
+    task, recipe = prepared(tmp_path, *SMALL)
     with pytest.raises(RunError, match=r"rows=8 do not divide into 3 processes"):
-        Crew(rank=0, size=3).refuse(text, options)
+        Crew(rank=0, size=3).refuse(task, recipe.model, recipe.training)
+    with pytest.raises(RunError, match="needs processes that torchrun begins"):
+        ALONE.refuse(task, recipe.model, replace(recipe.training, sequence_parts=2))
 
 
 def test_parts_are_of_rows_and_tokens(tmp_path: Path) -> None:
-    task, _ = task_of(*SMALL)
-    task.prepare(tmp_path)
+    task, _ = prepared(tmp_path, *SMALL)
     batch = task.train_batch(1, 0, 8)
     found = [Crew(rank=rank, size=4, parts=2, sequence=SequenceGroup()).part(batch) for rank in range(4)]
     rows = [torch.cat([found[2 * n].inputs, found[2 * n + 1].inputs], 1) for n in range(2)]
@@ -199,7 +218,7 @@ def test_parts_are_of_rows_and_tokens(tmp_path: Path) -> None:
 def other_versions() -> str:
     """What a process is told where the last one has another torch."""
     rank = torch.distributed.get_rank()
-    versions = {"torch": "2.0" if rank == 1 else "2.1"}
+    versions = {"torch": "2.0" if rank == 1 else "2.1", "numpy": "2.4"}
     crews.versions = lambda: versions
     os.environ["LOCAL_WORLD_SIZE"] = "2"
     try:
@@ -209,7 +228,7 @@ def other_versions() -> str:
     return ""
 
 
-def failing(kind: str) -> str:
+def failing() -> str:
     """What a process is told where the first fails in what it leads."""
     crew = Crew(rank=torch.distributed.get_rank(), size=2)
 
@@ -225,4 +244,22 @@ def failing(kind: str) -> str:
 
 def test_all_are_told_of_other_versions_and_failures() -> None:
     assert together(2, other_versions) == ["process 1 has other versions than the first: torch 2.0 and not 2.1"] * 2
-    assert together(2, failing, "") == ["no such data"] * 2
+    assert together(2, failing) == ["no such data"] * 2
+
+
+@pytest.mark.alone
+def test_two_processes_train_faster_than_one(tmp_path: Path) -> None:
+    words = (
+        "model=gla layers=4 width=256 task.length=256 training.rows=16 training.steps=9 training.device=cpu "
+        "training.log_every=1 training.evaluation_tokens=512 training.sample=0"
+    ).split()
+    for count, name in ((1, "one"), (2, "two")):
+        done(count, *words, f"run={name}", folder=tmp_path)
+    speeds = {}
+    for name in ("one", "two"):
+        rows = read_metrics(tmp_path / name / "metrics.csv")
+        speeds[name] = median(row.value for row in rows if row.metric == "train/tokens_per_second" and row.step > 2)
+    step = 16 * 256 / speeds["one"]
+    print(f"\n{step:.2f} s a step alone; two processes {speeds['two'] / speeds['one']:.2f} times as fast")  # noqa: T201
+    assert step >= 1, "too short a step to tell"
+    assert speeds["two"] >= 1.6 * speeds["one"]
