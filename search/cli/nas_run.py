@@ -21,8 +21,9 @@ from search.export import Exported, export_recipe
 from search.nas.architecture import Architecture
 from search.nas.baselines import mixers
 from search.nas.folder import PHASES, NASFolder, Stopped, opened, remember, reopened
-from search.nas.phases import Search, Show
+from search.nas.phases import run
 from search.nas.recipe import NASRecipe
+from search.nas.search import Search, Show
 from search.space import Recipe
 
 #: Phases that others can do without.
@@ -59,7 +60,7 @@ def run_nas(arguments: Sequence[str]) -> int:
             stop=stop,
         )
         try:
-            search.run(skip=skip, until=until)
+            run(search, skip=skip, until=until)
         except (Stopped, EvaluationAbandoned) as stopped:
             click.echo(f"Stopped and saved. To go on: {go_on}", err=True)
             return 128 + (stopped.signal if isinstance(stopped, Stopped) else stop.signal or 0)

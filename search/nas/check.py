@@ -8,9 +8,9 @@ import numpy as np
 from scipy.stats import kendalltau
 
 from eos.errors import RunError
-from search.nas.phases import Search
 from search.nas.score import Scored, read_scored
 from search.nas.scratch import trained
+from search.nas.search import Search
 
 #: Draws of networks with replacement, for an interval.
 DRAWS = 2000

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from statistics import fmean, stdev
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
@@ -10,12 +10,10 @@ from matplotlib.figure import Figure
 
 from eos.training.files import replacing
 from search.nas.architecture import Architecture
+from search.nas.search import Search
 from search.report.interval import mean_interval, student
 from search.report.style import FIRST, GREY, INK, METADATA, SECOND, STYLE, WIDTH
 from search.report.table import INTERVALS, Table, amount, between, columns, markdown, number, probability
-
-if TYPE_CHECKING:
-    from search.nas.phases import Search
 
 UNITS = {"latency": "latency (ms)", "state": "state (bytes)", "parameters": "parameters", "flops": "FLOPs a token"}
 #: Of the fronts of the search and its controls: how they are drawn.
@@ -27,7 +25,7 @@ LOOKS: dict[str, dict[str, Any]] = {
 }
 
 
-def write_report(search: "Search") -> list[str]:
+def write_report(search: Search) -> list[str]:
     """Write what there is to tell into the search's folder; the names of the files."""
     folder, against = search.folder, search.space.nas.against
     tables, drawn = [], False
@@ -51,7 +49,7 @@ def write_report(search: "Search") -> list[str]:
     return [*texts, *([f"front.{kind}" for kind in METADATA] if drawn else [])]
 
 
-def _told(search: "Search") -> list[str]:
+def _told(search: Search) -> list[str]:
     """How each phase went, a line each."""
     folder, found = search.folder, []
     space = search.space
@@ -115,13 +113,13 @@ def _front_table(fronts: Mapping[str, Sequence[Mapping[str, Any]]], against: str
     )
 
 
-def _values(row: Mapping[str, Any], search: "Search") -> list[float]:
+def _values(row: Mapping[str, Any], search: Search) -> list[float]:
     """The test's main metric of each run."""
     found: list[float] = row["metrics"]["test"][search.space.task.standard.metric]["values"]
     return found
 
 
-def _compared_table(compared: Sequence[Mapping[str, Any]], search: "Search") -> Table:
+def _compared_table(compared: Sequence[Mapping[str, Any]], search: Search) -> Table:
     standard = search.space.task.standard
     sign = 1 if standard.higher else -1
     rows, shown, held = [], [], list[float]()
@@ -191,7 +189,7 @@ def _compared_table(compared: Sequence[Mapping[str, Any]], search: "Search") -> 
 
 
 def _draw(
-    fronts: Mapping[str, Sequence[Mapping[str, Any]]], compared: Sequence[Mapping[str, Any]], search: "Search"
+    fronts: Mapping[str, Sequence[Mapping[str, Any]]], compared: Sequence[Mapping[str, Any]], search: Search
 ) -> None:
     """Predicted fronts on the left, what came of training from scratch on the right."""
     against = search.space.nas.against
@@ -210,7 +208,7 @@ def _draw(
                 figure.savefig(temporary, format=kind, metadata=metadata)
 
 
-def _draw_compared(axes: Axes, compared: Sequence[Mapping[str, Any]], search: "Search") -> None:
+def _draw_compared(axes: Axes, compared: Sequence[Mapping[str, Any]], search: Search) -> None:
     looks = {"found": LOOKS["found"], "softmax": LOOKS["softmax only"], "linear": LOOKS["linear only"]}
     looks["every 4th softmax"] = {"color": SECOND, "marker": "D", "linestyle": "none"}
     told: set[str] = set()

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from statistics import fmean
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.console import Console
 
@@ -15,23 +15,21 @@ from search.nas.architecture import Architecture
 from search.nas.baselines import has_equals, kinds, like
 from search.nas.evolve import Found, spread
 from search.nas.folder import Stopped
+from search.nas.search import Search
 from search.nas.table import latencies
 from search.nas.train import networks_of, read_looks
-
-if TYPE_CHECKING:
-    from search.nas.phases import Search
 
 #: A forward and a backward pass, in forward passes.
 PASSES = 3
 
 
-def budget(search: "Search") -> TrainingOptions:
+def budget(search: Search) -> TrainingOptions:
     """How networks are trained from scratch."""
     steps, options = search.space.nas.retrain.steps, search.base.training
     return options if steps is None else replace(options, steps=steps, tokens=None, minutes=None)
 
 
-def tokens(search: "Search") -> float:
+def tokens(search: Search) -> float:
     """Tokens that a network is trained on from scratch.
 
     Raises:
@@ -45,7 +43,7 @@ def tokens(search: "Search") -> float:
     return float(options.steps * options.rows * search.space.task.length)
 
 
-def spent(search: "Search", networks: Sequence[Architecture]) -> dict[str, float]:
+def spent(search: Search, networks: Sequence[Architecture]) -> dict[str, float]:
     """FLOPs of shared training and of scoring networks, and what training each of them alone would have taken."""
     space, table, length = search.space, search.table, search.space.task.length
     steps = search.folder.read("supernet")["steps"]
@@ -60,7 +58,7 @@ def spent(search: "Search", networks: Sequence[Architecture]) -> dict[str, float
     }
 
 
-def compare(search: "Search") -> dict[str, Any]:
+def compare(search: Search) -> dict[str, Any]:
     """Members of the front and, for each, the hand-made networks that cost as much: all trained from scratch.
 
     Raises:
@@ -99,7 +97,7 @@ def compare(search: "Search") -> dict[str, Any]:
 
 
 def trained(
-    search: "Search", network: Architecture, path: Path, seeds: int, *, console: Console | None = None
+    search: Search, network: Architecture, path: Path, seeds: int, *, console: Console | None = None
 ) -> dict[str, dict[str, Spread]]:
     """Runs of a network with so many seeds, or what is left to do of them: metrics by part and name.
 

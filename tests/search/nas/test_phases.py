@@ -16,8 +16,9 @@ from eos.training.stopping import StopRequest
 from search.nas.check import check
 from search.nas.evolve import spread
 from search.nas.folder import PHASES, NASFolder, Stopped, opened, remember, reopened
-from search.nas.phases import Search, Show
+from search.nas.phases import run
 from search.nas.report import write_report
+from search.nas.search import Search, Show
 from search.nas.space import Space
 from search.space import Recipe
 
@@ -117,7 +118,7 @@ def search_of(spaces: Spaces, cache: Path, tmp_path: Path) -> Callable[..., Sear
 def undisturbed(spaces: Spaces, cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Search:
     """A search that was done from its beginning to its end."""
     search = search_in(tmp_path_factory.mktemp("undisturbed") / "one", spaces=spaces, cache=cache)
-    search.run()
+    run(search)
     return search
 
 
@@ -160,24 +161,24 @@ def test_a_search_that_is_killed_in_every_phase_finds_the_same(
     for phase in PHASES:
         for after in (0, 7) if phase in ("table", "supernet", "score", "evolve") else (0,):
             with pytest.raises(Killed):
-                search_of("killed", Watch(phase, after)).run()
+                run(search_of("killed", Watch(phase, after)))
             assert not search_of("killed").folder.done(phase)
-    search_of("killed").run()
+    run(search_of("killed"))
     assert found(search_of("killed")) == wanted
 
 
 def test_done_phases_are_not_done_again(done_until: Callable[..., Search]) -> None:
     watch = Watch()
     search = done_until("score", watch)
-    search.run(until="score")
+    run(search, until="score")
     assert watch.notes == []
-    search.run(until="rank")
+    run(search, until="rank")
     assert [note for note in watch.notes if "/" in note[:3]] == ["4/8 rank"]
 
 
 def test_without_a_ranker_shared_weights_decide(done_until: Callable[..., Search]) -> None:
     search = done_until("score")
-    search.run(skip=["rank", "retrain"])
+    run(search, skip=["rank", "retrain"])
     assert not search.folder.done("rank")
     fronts = search.folder.read("evolve")["fronts"]
     assert fronts["found"]
@@ -188,10 +189,10 @@ def test_a_stop_keeps_what_was_done(done_until: Callable[..., Search]) -> None:
     search = done_until("table")
     search.stop.signal = 15
     with pytest.raises(Stopped):
-        search.run()
+        run(search)
     assert not search.folder.done("supernet")
     search.stop.signal = None
-    search.run(until="supernet")
+    run(search, until="supernet")
     assert search.folder.done("supernet")
 
 
