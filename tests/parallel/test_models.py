@@ -1,6 +1,6 @@
 """Every causal model with its sequence spread over four processes is the model on one: logits and gradients."""
 
-from collections.abc import Sequence
+import itertools
 
 import pytest
 import torch
@@ -28,13 +28,7 @@ MORE = {
 }
 
 
-#: Every other model in one form, the rest in the other; and the other way round.
-HALVES = [
-    ("ring", 0),
-    ("gather", 1),
-    pytest.param("ring", 1, marks=pytest.mark.slow),
-    pytest.param("gather", 0, marks=pytest.mark.slow),
-]
+FORMS: tuple[Form, ...] = ("ring", "gather")
 
 
 def recipe_of(name: str) -> list[str]:
@@ -72,10 +66,10 @@ def run(model: LanguageModel, tokens: Tensor, reset: Tensor | None) -> tuple[Ten
     return logits.detach(), list(grads)
 
 
-def compared(form: Form, names: Sequence[str]) -> dict[str, float]:
+def compared(names: dict[Form, list[str]]) -> dict[str, float]:
     """The largest error of every model, relative to the largest entry of each tensor."""
     found = {}
-    for name in names:
+    for form, name in ((form, name) for form, those in names.items() for name in those):
         for documents in (False, True) if packs(name) else (False,):
             model, (tokens, reset) = model_of(name), drawn(documents=documents)
             want, wanted = run(model, tokens, reset)
@@ -89,34 +83,40 @@ def compared(form: Form, names: Sequence[str]) -> dict[str, float]:
                 dist.all_reduce(grad := grad.contiguous())
                 pairs.append((grad, whole))
             errors = [(a - b).abs().max() / b.abs().max().clamp(min=1e-3) for a, b in pairs]
-            found[f"{name} {'documents' if documents else ''}"] = max(error.item() for error in errors)
+            found[f"{name} {form} {'documents' if documents else ''}"] = max(error.item() for error in errors)
     return found
 
 
-def recomputed(form: Form) -> float:
+def recomputed() -> dict[tuple[str, Form], float]:
     """The largest difference between the gradients of a model whose blocks are computed again, and of one as it is."""
-    group, (tokens, reset) = SequenceGroup(form=form), drawn(documents=True)
+    (tokens, reset), size = drawn(documents=True), LENGTH // RANKS
     assert reset is not None
-    size = LENGTH // RANKS
-    mine = slice(group.rank * size, (group.rank + 1) * size)
-    found = []
-    for again in (False, True):
-        model = model_of("gated_deltanet")
-        if again:
-            recompute_blocks(model)
-        with over(group):
-            found.append(run(model, tokens[:, mine], reset[:, mine])[1])
-    return max((a - b).abs().max().item() for a, b in zip(*found, strict=True))
+    differences = {}
+    for name, form in itertools.product(("gated_deltanet", "hybrid"), FORMS):
+        group, found = SequenceGroup(form=form), []
+        mine = slice(group.rank * size, (group.rank + 1) * size)
+        for again in (False, True):
+            model = model_of(name)
+            if again:
+                recompute_blocks(model)
+            with over(group):
+                found.append(run(model, tokens[:, mine], reset[:, mine])[1])
+        differences[name, form] = max((a - b).abs().max().item() for a, b in zip(*found, strict=True))
+    return differences
 
 
-@pytest.mark.parametrize("form", ["ring", "gather"])
-def test_blocks_are_computed_again_with_what_came_before(form: Form) -> None:
-    assert together(RANKS, recomputed, form) == [0.0] * RANKS
+def test_blocks_are_computed_again_with_what_came_before() -> None:
+    for found in together(RANKS, recomputed):
+        assert set(found.values()) == {0.0}, found
 
 
-@pytest.mark.parametrize(("form", "first"), HALVES)
-def test_every_model_in_four_parts_is_the_whole(form: Form, first: int) -> None:
-    names = [*RECIPES, *MORE][first::2]
-    for found in together(RANKS, compared, form, names):
-        assert len(found) >= len(names)
+#: A third of the models in each form; all of them in both.
+THIRDS = {"ring": [*RECIPES, *MORE][::3], "gather": [*RECIPES, *MORE][1::3]}
+ALL = {form: [*RECIPES, *MORE] for form in FORMS}
+
+
+@pytest.mark.parametrize("names", [THIRDS, pytest.param(ALL, marks=pytest.mark.slow)], ids=["thirds", "all"])
+def test_every_model_in_four_parts_is_the_whole(names: dict[Form, list[str]]) -> None:
+    for found in together(RANKS, compared, names):
+        assert len(found) >= sum(map(len, names.values()))
         assert {name: error for name, error in found.items() if not error <= 1e-9} == {}

@@ -1,5 +1,6 @@
 """A recurrence over four processes is the recurrence: every output and gradient, and what is sent for it."""
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -17,13 +18,7 @@ from tests.records import CASES, Case, build, cut, leaves
 from tests.tolerances import EXACT
 
 RANKS = 4
-#: Every other record in one form, the rest in the other; and the other way round.
-HALVES = [
-    ("ring", 0),
-    ("gather", 1),
-    pytest.param("ring", 1, marks=pytest.mark.slow),
-    pytest.param("gather", 0, marks=pytest.mark.slow),
-]
+FORMS: tuple[Form, ...] = ("ring", "gather")
 
 
 def made(case: Case, length: int, dtype: torch.dtype = torch.float64) -> Recurrence:
@@ -70,10 +65,10 @@ def in_parts(record: Recurrence, group: SequenceGroup) -> dict[str, Tensor]:
     return whole
 
 
-def compared(form: Form, names: list[str]) -> dict[str, dict[str, float]]:
+def compared(names: dict[Form, list[str]]) -> dict[str, dict[str, float]]:
     """What is wrong of every case in four parts, of which there are some with and some without a document's begin."""
     wrong = {}
-    for name in names:
+    for form, name in ((form, name) for form, those in names.items() for name in those):
         record = made(CASES[name], length=5 * RANKS)
         group = SequenceGroup(form=form)
         found = errors(in_parts(record, group), outcome(record, scanned("sequential")))
@@ -81,36 +76,35 @@ def compared(form: Form, names: list[str]) -> dict[str, dict[str, float]]:
     return {name: found for name, found in wrong.items() if found}
 
 
-@pytest.mark.parametrize(("form", "first"), HALVES)
-def test_every_record_in_four_parts_is_the_whole(form: Form, first: int) -> None:
-    assert together(RANKS, compared, form, list(CASES)[first::2]) == [{}] * RANKS
+@pytest.mark.parametrize("turned", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_every_record_in_four_parts_is_the_whole(turned: bool) -> None:
+    """Every other record in one form, the rest in the other; or the other way round."""
+    names = dict(zip(FORMS[::-1] if turned else FORMS, (list(CASES)[::2], list(CASES)[1::2]), strict=True))
+    assert together(RANKS, compared, names) == [{}] * RANKS
 
 
 #: A record of every kind of decay, with the entries of its decay in its smallest shape, for B = 2, H = 3, K = 5, V = 7.
 KINDS = {"nothing": 0, "head": 2 * 3, "constant key": 3 * 5, "value": 2 * 3 * 7, "key": 2 * 3 * 5, "rate": 2 * 3 * 35}
 
 
-def bytes_sent(form: Form, length: int) -> dict[str, dict[str, int]]:
-    """By kind of decay and direction; by the processes' own count."""
+def bytes_sent() -> dict[tuple[Form, int, str], dict[str, int]]:
+    """By form, length, kind of decay and direction; by the processes' own count."""
     found = {}
-    for name in [*KINDS, "erase key"]:
+    for form, length, name in itertools.product(FORMS, (2 * RANKS, 64 * RANKS), [*KINDS, "erase key"]):
         group = SequenceGroup(form=form)
         in_parts(made(CASES[name], length, torch.float32), group)
-        found[name] = {way: count for (what, way), count in group.sent.items() if what == "memory"}
+        found[form, length, name] = {way: count for (what, way), count in group.sent.items() if what == "memory"}
     return found
 
 
-@pytest.mark.parametrize("form", ["ring", "gather"])
-def test_what_is_sent_does_not_depend_on_the_length(form: Form) -> None:
-    short, long = (together(RANKS, bytes_sent, form, length) for length in (2 * RANKS, 64 * RANKS))
-    assert short == long
+def test_what_is_sent_does_not_depend_on_the_length() -> None:
     memory = 4 * 2 * 3 * 5 * 7
-    for name, own in _wanted(form, memory):
-        sends = {rank: found[name] for rank, found in enumerate(short)}
-        for rank, found in sends.items():
+    for rank, found in enumerate(together(RANKS, bytes_sent)):
+        for (form, length, name), sent in found.items():
+            own = dict(_wanted(form, memory))[name]
             ahead = own if form == "gather" or rank < RANKS - 1 else 0
             back = memory if form == "gather" or rank > 0 else 0
-            assert (found.get("forward", 0), found.get("backward", 0)) == (ahead, back), (name, rank)
+            assert (sent.get("forward", 0), sent.get("backward", 0)) == (ahead, back), (form, length, name, rank)
 
 
 def _wanted(form: Form, memory: int) -> Iterator[tuple[str, int]]:
@@ -119,10 +113,10 @@ def _wanted(form: Form, memory: int) -> Iterator[tuple[str, int]]:
     yield "erase key", memory + (4 * 2 * 3 * 5 * 5 if form == "gather" else 0)
 
 
-def under_autocast(form: Form) -> dict[str, float]:
+def under_autocast() -> dict[tuple[Form, str], float]:
     """How far a float32 memory that came under autocast is from the same without."""
     found = {}
-    for name in ("erase", "erase phase key", "constant erase", "key"):
+    for form, name in itertools.product(FORMS, ("erase", "erase phase key", "constant erase", "key")):
         record = made(CASES[name], 5 * RANKS, torch.float32)
         group = SequenceGroup(form=form)
         part = cut(record, 5 * group.rank, 5 * group.rank + 5, None)
@@ -133,11 +127,10 @@ def under_autocast(form: Form) -> dict[str, float]:
             assert memory is not None
             memory.value.square().sum().backward()
             memories.append(memory.value.detach())
-        found[name] = (memories[0] - memories[1]).abs().max().item()
+        found[form, name] = (memories[0] - memories[1]).abs().max().item()
     return found
 
 
-@pytest.mark.parametrize("form", ["ring", "gather"])
-def test_memories_keep_their_digits_under_autocast(form: Form) -> None:
-    for found in together(RANKS, under_autocast, form):
+def test_memories_keep_their_digits_under_autocast() -> None:
+    for found in together(RANKS, under_autocast):
         assert max(found.values()) < 1e-6, found

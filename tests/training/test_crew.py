@@ -146,6 +146,7 @@ def test_a_signal_stops_all_and_the_run_goes_on(tmp_path: Path) -> None:
     assert steps == sorted(set(steps))
 
 
+@pytest.mark.slow
 def test_a_lost_process_ends_the_run_within_a_minute(tmp_path: Path) -> None:
     words = [*SMALL, "training.steps=100000", "training.validate_every=null", "training.checkpoint_every=5"]
     run = tmp_path / "run"
@@ -162,6 +163,7 @@ def test_a_lost_process_ends_the_run_within_a_minute(tmp_path: Path) -> None:
     assert process.returncode != 0
 
 
+@pytest.mark.slow
 def test_rows_that_do_not_divide_are_refused_by_all(tmp_path: Path) -> None:
     with begun(2, *SMALL, "training.rows=7", "run=run", folder=tmp_path) as process:
         said, _ = process.communicate(timeout=120)
