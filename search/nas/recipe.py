@@ -54,7 +54,7 @@ class NASRecipe:
     kind: Literal["nas"]
     experiment: str | None = option(None, "the base run, where the command names no experiment, model or task")
     mixers: dict[str, str] = option(
-        description="by name: a model recipe whose mixer it is, with overrides, as in 'llama window=64'"
+        description="by name: a model recipe whose mixer it is, with overrides ('llama window=64'); a|b: one of each"
     )
     width: list[int] = option(description="model widths D")
     depth: list[int] = option(description="numbers of layers; of the decoder, where there is an encoder")

@@ -1,5 +1,7 @@
 """The space of an architecture search: which networks there are, and the recipe that each stands for."""
 
+import itertools
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -52,9 +54,10 @@ class Space:
             raise RecipeError(f"task={self.task_name} {needed} search.encoder_depth")
         if self.model.positions in self.nas.mixers:
             raise RecipeError(f"search.mixers.{self.model.positions}: the model has a mixer of this name; take another")
-        set_(self, "mixers", {name: _mixer(name, text) for name, text in self.nas.mixers.items()})
-        shapes = {(name, width): self._shapes(name, width) for name in self.mixers for width in self.nas.width}
-        set_(self, "shapes", shapes)
+        set_(self, "mixers", {})
+        set_(self, "shapes", {})
+        for name, text in self.nas.mixers.items():
+            self._add(name, alternatives(name, text))
         if self.size == 1:
             raise RecipeError("the space holds one network: give mixers, width, depth, heads, key_sizes or ratios more")
 
@@ -73,8 +76,27 @@ class Space:
             total += sum(layers**depth for depth in self.nas.depth) * encoders
         return total
 
-    def _shapes(self, name: str, width: int) -> list[Shape]:
-        mixer = self.mixers[name]
+    def _add(self, name: str, texts: Mapping[str, str]) -> None:
+        """Take up a mixer, or of its alternatives those that can be built."""
+        mixers: dict[str, Mixer] = {}
+        shapes: dict[tuple[str, int], list[Shape]] = {}
+        reason: RecipeError | None = None
+        for label, text in texts.items():
+            mixer = _mixer(label, text)
+            try:
+                found = {(label, width): self._shapes(label, text, mixer, width) for width in self.nas.width}
+            except RecipeError as error:
+                reason = reason or error
+                continue
+            mixers[label], shapes = mixer, shapes | found
+        if reason is not None and not mixers:
+            raise reason
+        if twice := mixers.keys() & self.mixers.keys():
+            raise RecipeError(f"search.mixers.{name}: there is a mixer {min(twice)} already; take another name")
+        object.__setattr__(self, "mixers", {**self.mixers, **mixers})
+        object.__setattr__(self, "shapes", {**self.shapes, **shapes})
+
+    def _shapes(self, name: str, text: str, mixer: Mixer, width: int) -> list[Shape]:
         reason = ""
         heads: Sequence[int | None] = self.nas.heads if getattr(mixer, "heads", None) not in (None, 1) else ()
         keys: Sequence[int | None] = self.nas.key_sizes if isinstance(mixer, EOSMixer) else ()
@@ -82,16 +104,16 @@ class Space:
         # where no K of the list will do, as where K follows from what is written, it stays the recipe's
         for some in (keys, (None,)):
             for shape in [(h, k) for h in heads or (None,) for k in some or (None,)]:
-                why = refuse(self._alone(name, width, shape), causal=self.task.causal)
+                why = refuse(self._alone(name, mixer, width, shape), causal=self.task.causal)
                 reason = why or reason
                 if why is None:
                     found.append(shape)
             if found:
                 return found
-        raise RecipeError(f"mixer {name} ({self.nas.mixers[name]}) cannot stand in width {width}: {reason}")
+        raise RecipeError(f"mixer {name} ({text}) cannot stand in width {width}: {reason}")
 
-    def _alone(self, name: str, width: int, shape: Shape) -> ModelRecipe:
-        mixer = sized(self.mixers[name], shape)
+    def _alone(self, name: str, mixer: Mixer, width: int, shape: Shape) -> ModelRecipe:
+        mixer = sized(mixer, shape)
         return replace(self.model, width=width, layers=1, mixers={name: mixer}, layout=[name], positions=None)
 
     def random(self, draw: np.random.Generator) -> Architecture:
@@ -175,6 +197,21 @@ def sized(mixer: Mixer, shape: Shape) -> Mixer:
     if key is not None and isinstance(mixer, EOSMixer):
         mixer = replace(mixer, key_size=key)
     return mixer
+
+
+def alternatives(name: str, text: str) -> dict[str, str]:
+    """By name the mixers that a text stands for: ``gla oscillation=head_decay|key_gate`` is two."""
+    words = shlex.split(text)
+    choices = []
+    for word in words:
+        key, equals, value = word.partition("=")
+        choices.append([f"{key}{equals}{one}" for one in value.split("|")] if equals else [word])
+    found = {}
+    for chosen in itertools.product(*choices):
+        own = [one.partition("=")[2] for one, all_ in zip(chosen, choices, strict=True) if len(all_) > 1]
+        label = re.sub(r"\W+", "_", "_".join([name, *own]))
+        found[label if own else name] = shlex.join(chosen)
+    return found
 
 
 def _mixer(name: str, text: str) -> Mixer:

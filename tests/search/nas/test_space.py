@@ -73,3 +73,20 @@ def test_what_makes_no_space_is_refused(spaces: Spaces, changes: dict[str, Any],
 def test_a_decoder_asks_for_its_encoder(spaces: Spaces) -> None:
     with pytest.raises(EOSError, match=r"task=translation needs search.encoder_depth"):
         spaces("translation", encoder_depth=[])
+
+
+def test_stages_are_chosen_layer_by_layer(spaces: Callable[..., tuple[Space, Recipe]]) -> None:
+    text = "gla expand=linear|elu oscillation=head_decay|key_gate"
+    space, _ = spaces("causal", mixers={"softmax": "llama", "own": text})
+    named = ["own_linear_head_decay", "own_linear_key_gate", "own_elu_head_decay", "own_elu_key_gate"]
+    assert list(space.mixers) == ["softmax", *named]
+    made = space.mixers["own_elu_head_decay"]
+    assert (made.expand.name, [one.name for one in made.oscillation]) == ("elu", ["head_decay"])  # type: ignore[union-attr]
+    draw = np.random.default_rng(0)
+    met = {layer.mixer for _ in range(40) for layer in space.random(draw).layers}
+    assert met == {"softmax", *named}
+    # of alternatives that cannot be built the others stay; where none can, the reason is told
+    space, _ = spaces("causal", mixers={"softmax": "llama", "own": "llama direction=forward|all"})
+    assert list(space.mixers) == ["softmax", "own_forward"]
+    with pytest.raises(RecipeError, match="own_both"):
+        spaces("causal", mixers={"softmax": "llama", "own": "gla direction=both|all"})
