@@ -56,8 +56,8 @@ class StopRequest:
 
     def agree(self, crew: Crew) -> None:
         """Of several processes, all have the signal that any of them has; to be called by all at once."""
-        number = crew.most(self.signal or 0)
-        self.signal = number or None
+        # what comes meanwhile stays
+        self.signal = crew.most(self.signal or 0) or self.signal
 
     def abandon_evaluation(self, crew: Crew = ALONE) -> None:
         """To be called by an evaluation before each batch, by all processes at once.
