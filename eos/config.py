@@ -21,6 +21,8 @@ C = TypeVar("C")
 
 Activation = Literal["none", "relu", "sigmoid", "elu_plus_one", "silu", "elu", "relu_squared", "square", "exp", "gelu"]
 Norm = Literal["none", "rms", "simple_rms", "layer"]
+#: How memories pass between processes that share a sequence.
+Form = Literal["ring", "gather"]
 
 
 def option(

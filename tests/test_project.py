@@ -94,7 +94,7 @@ def test_imports_go_downwards() -> None:
     assert result.returncode == 0, result.stdout + result.stderr
 
 
-@pytest.mark.parametrize("statement", ["import eos", "import eos.config, eos.errors"])
+@pytest.mark.parametrize("statement", ["import eos", "import eos.config, eos.errors, eos.training.config"])
 def test_a_cheap_import_leaves_torch_alone(statement: str) -> None:
     code = f"{statement}; import sys; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0

@@ -126,17 +126,13 @@ def _product(record: Recurrence) -> tuple[Tensor, Memory]:
     steps, like = length * record.substeps, record.expand
     i = like.new_ones(1, 1, 1, values) if record.input is None else record.input
     i = F.pad(i.expand(-1, -1, -1, values), (0, key))
-    gate = record.transition.gate
+    transition, gate = record.transition, record.transition.gate
     if gate is not None and gate.shape[4] > 1:
-        # what is written of the identity is nothing, whatever gates it
-        transition = replace(record.transition, gate=F.pad(gate, (0, key), value=1.0))
-    else:
-        transition = record.transition
+        # what is written beside the identity is nothing, whatever gates it
+        transition = replace(transition, gate=F.pad(gate, (0, key), value=1.0))
     one = torch.eye(key, dtype=state_dtype(record), device=like.device).expand(batch, heads, -1, -1)
     memory = Memory(value=torch.cat([one.new_zeros(batch, heads, key, values), one], -1))
-    beside = replace(record, input=i.expand(batch, steps, heads, -1), transition=transition, memory=memory)
-    beside = replace(beside, reset=record.reset, shrink=like.new_zeros(1, 1, 1, key), read="after")
-    _, after = scan(beside)
+    after = _last(replace(record, input=i.expand(batch, steps, heads, -1), transition=transition, memory=memory))
     written, product = after.value.split([values, key], -1)
     return product, Memory(value=written)
 
@@ -169,7 +165,8 @@ def _rated(transition: Transition, rate: Tensor, step: Tensor, length: int) -> T
 def _angle(record: Recurrence) -> Tensor | None:
     """The sum over time of all phases, modulo 2π; in float64 until then, for it may be large."""
     transition, length = record.transition, record.sizes["T"]
-    terms = [rate.double() * _summed(step, length) for _, rate, step in transition.terms if rate is not None]
+
+    terms = [turn.double() * _summed(step, length) for _, turn, step in transition.terms if turn is not None]
     if transition.phase is not None:
         terms.append(_summed(transition.phase, length))
     if not terms:

@@ -8,11 +8,10 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Literal
 
 import torch.distributed as dist
 
-Form = Literal["ring", "gather"]
+from eos.config import Form
 
 # of the process and not of a thread: a gradient may be found in another one than its value
 _current: "SequenceGroup | None" = None

@@ -4,8 +4,7 @@ from typing import Literal
 
 from pydantic import model_validator
 
-from eos.config import option, options
-from eos.parallel import Form
+from eos.config import Form, option, options
 
 Schedule = Literal["cosine", "inverse_sqrt", "constant"]
 Precision = Literal["float32", "bfloat16"]

@@ -11,8 +11,9 @@ import torch.distributed as dist
 from torch.nn import functional as F
 
 from eos.compose import load_model_recipe
+from eos.config import Form
 from eos.models import LanguageModel
-from eos.parallel import Form, SequenceGroup, over
+from eos.parallel import SequenceGroup, over
 from tests.parallel.processes import together
 
 LENGTH, VOCABULARY = 65536, 64

@@ -10,9 +10,9 @@ from torch.nn import functional as F
 
 from eos import registry
 from eos.compose import load_model_recipe
-from eos.config import ConvolutionMixer
+from eos.config import ConvolutionMixer, Form
 from eos.models import LanguageModel
-from eos.parallel import Form, SequenceGroup, over
+from eos.parallel import SequenceGroup, over
 from eos.training.recompute import recompute_blocks
 from tests.parallel.processes import together
 

@@ -10,7 +10,8 @@ import torch.distributed as dist
 from torch import Tensor
 
 import eos
-from eos.parallel import Form, SequenceGroup, continued, over
+from eos.config import Form
+from eos.parallel import SequenceGroup, continued, over
 from eos.record import Recurrence
 from tests.compare import errors, outcome, scanned
 from tests.parallel.processes import together

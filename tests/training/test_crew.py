@@ -21,6 +21,7 @@ from eos.parallel import SequenceGroup
 from eos.tasks.task import AbstractTask
 from eos.training import crew as crews
 from eos.training.crew import ALONE, Crew
+from eos.training.folder import RunFolder
 from eos.training.log import read_metrics
 from eos.training.result import read_result
 from eos.training.run import Recipe, make_task
@@ -83,6 +84,14 @@ def workers_of(process: "subprocess.Popen[str]") -> list[int]:
     return [int(child) for child in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
 
 
+def wait_for_a_checkpoint(run: Path, process: "subprocess.Popen[str]") -> None:
+    until = time.monotonic() + 120
+    while not RunFolder(run).checkpoints.index.exists():
+        assert process.poll() is None
+        assert time.monotonic() < until
+        time.sleep(0.05)
+
+
 def numbers(run: Path) -> dict[tuple[int, str], float]:
     """All that a run logged which does not depend on the clock, and its test metrics."""
     found = {
@@ -127,11 +136,7 @@ def test_a_signal_stops_all_and_the_run_goes_on(tmp_path: Path) -> None:
     words = [*SMALL, "training.steps=400", "training.validate_every=null", "training.checkpoint_every=5"]
     run = tmp_path / "run"
     with begun(2, *words, "run=run", folder=tmp_path) as process:
-        until = time.monotonic() + 120
-        while not (run / "checkpoints" / "index.json").exists():
-            assert process.poll() is None
-            assert time.monotonic() < until
-            time.sleep(0.05)
+        wait_for_a_checkpoint(run, process)
         # as a scheduler does to every process; torchrun then hands it on once more
         for child in workers_of(process):
             os.kill(child, signal.SIGTERM)
@@ -151,11 +156,7 @@ def test_a_lost_process_ends_the_run_within_a_minute(tmp_path: Path) -> None:
     words = [*SMALL, "training.steps=100000", "training.validate_every=null", "training.checkpoint_every=5"]
     run = tmp_path / "run"
     with begun(2, *words, "run=run", folder=tmp_path) as process:
-        until = time.monotonic() + 120
-        while not (run / "checkpoints" / "index.json").exists():
-            assert process.poll() is None
-            assert time.monotonic() < until
-            time.sleep(0.05)
+        wait_for_a_checkpoint(run, process)
         os.kill(workers_of(process)[-1], signal.SIGKILL)
         began = time.monotonic()
         process.communicate(timeout=60)
