@@ -9,7 +9,8 @@ import click
 
 from eos.cli.allocator import keep_freed_memory
 from eos.cli.group import CommandGroup, plugins_option
-from eos.errors import EOSError
+from eos.errors import EOSError, RunError
+from eos.training.torchrun import begun_by_torchrun
 
 WRONG = 2
 INTERRUPTED = 130
@@ -35,7 +36,8 @@ def _set_debug(ctx: click.Context, param: click.Parameter, debug: bool) -> None:
     "--debug", is_flag=True, is_eager=True, expose_value=False, callback=_set_debug, help="Show where an error arose."
 )
 @click.version_option(package_name="eos-playground", prog_name="eos")
-def group() -> None:
+@click.pass_context
+def group(ctx: click.Context) -> None:
     """Compose, train and compare linear-complexity sequence models.
 
     Every model here is three stages around one memory m of K × V numbers per head:
@@ -56,6 +58,8 @@ def group() -> None:
       eos train model=linear_attention oscillation=head_decay+rotation task.source=my.txt
       eos generate RUN "Once upon a time"               let a trained run write
     """
+    if begun_by_torchrun() > 1 and ctx.invoked_subcommand != "train":
+        raise RunError(f"eos {ctx.invoked_subcommand} is one process, and torchrun begins several: leave out torchrun")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -64,18 +64,23 @@ def command(overrides: tuple[str, ...]) -> int:
     from rich.console import Console
 
     from eos.cli.result import BY_SIGNAL, go_on, show_group, show_run
-    from eos.training.crew import assembled, begun_by_torchrun
+    from eos.training.crew import assembled
     from eos.training.folder import RunFolder
     from eos.training.group import is_group, resume_group, train_group
     from eos.training.run import recipe_of, resume, train
     from eos.training.stopping import StoppedAtOnce
+    from eos.training.torchrun import begun_by_torchrun
 
     console = Console(stderr=True)
     said = ("eos", *sys.argv[1:])
     path, recipe = locate(request)
     try:
-        if begun_by_torchrun() > 1 and (request.seeds is not None or is_group(path)):
-            raise RecipeError("several seeds are trained one after the other: leave out torchrun, or train one seed")
+        shared = begun_by_torchrun() > 1 or (recipe is not None and recipe.training.sequence_parts > 1)
+        if shared and (request.seeds is not None or is_group(path)):
+            raise RecipeError(
+                "several seeds are trained one after the other, each by one process: leave out torchrun and "
+                "training.sequence_parts, or train one seed"
+            )
         if recipe is None and is_group(path):
             return show_group(path, resume_group(path, console=console, command=said))
         if recipe is None or request.seeds is None:

@@ -22,6 +22,7 @@ from eos.parallel import SequenceGroup, over
 from eos.tasks.task import AbstractTask, Batch
 from eos.training.config import TrainingOptions
 from eos.training.provenance import versions
+from eos.training.torchrun import begun_by_torchrun
 
 T = TypeVar("T")
 Number = TypeVar("Number", int, float)
@@ -182,11 +183,6 @@ ALONE = Crew()
 
 def _graded(task: AbstractTask) -> bool:
     return type(task).grade is not AbstractTask.grade
-
-
-def begun_by_torchrun() -> int:
-    """How many processes torchrun has begun, this one among them; 1 where it has begun none."""
-    return int(os.environ.get("WORLD_SIZE", "1")) if dist.is_torchelastic_launched() else 1
 
 
 @contextmanager

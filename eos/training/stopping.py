@@ -5,7 +5,8 @@ import threading
 from types import FrameType, TracebackType
 from typing import Any
 
-from eos.training.crew import ALONE, Crew, begun_by_torchrun
+from eos.training.crew import ALONE, Crew
+from eos.training.torchrun import begun_by_torchrun
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 

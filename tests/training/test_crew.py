@@ -15,6 +15,7 @@ from statistics import median
 import pytest
 import torch
 
+from eos.cli.main import main
 from eos.cli.recipes import load_run_recipe
 from eos.errors import RunError
 from eos.parallel import SequenceGroup
@@ -216,6 +217,22 @@ def test_parts_are_of_rows_and_tokens(tmp_path: Path) -> None:
     assert found[1].reset is not None
     assert torch.equal(found[1].reset, batch.reset[:4, 16:])
     assert ALONE.part(batch) is batch
+
+
+def test_seeds_and_other_commands_take_one_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    seeds = ["train", *SMALL, "seeds=2", "run=run"]
+    assert main([*seeds, "training.sequence_parts=2"]) == 2
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert main(seeds) == 2
+    assert main(["list", "stages"]) == 2
+    said = capsys.readouterr().err
+    assert said.count("several seeds are trained one after the other") == 2
+    assert "eos list is one process" in said
+    assert not list(tmp_path.iterdir())
 
 
 def other_versions() -> str:
