@@ -64,12 +64,12 @@ def command(overrides: tuple[str, ...]) -> int:
     from rich.console import Console
 
     from eos.cli.result import BY_SIGNAL, go_on, show_group, show_run
-    from eos.training.crew import assembled
     from eos.training.folder import RunFolder
     from eos.training.group import is_group, resume_group, train_group
     from eos.training.run import recipe_of, resume, train
     from eos.training.stopping import StoppedAtOnce
     from eos.training.torchrun import begun_by_torchrun
+    from eos.training.world import assembled
 
     console = Console(stderr=True)
     said = ("eos", *sys.argv[1:])
@@ -84,14 +84,14 @@ def command(overrides: tuple[str, ...]) -> int:
         if recipe is None and is_group(path):
             return show_group(path, resume_group(path, console=console, command=said))
         if recipe is None or request.seeds is None:
-            with assembled(recipe_of(RunFolder(path)).training if recipe is None else recipe.training) as crew:
+            with assembled(recipe_of(RunFolder(path)).training if recipe is None else recipe.training) as world:
                 # a folder is named after the day, which may differ, and after what is there
-                path = crew.lead(lambda: path)
+                path = world.lead(lambda: path)
                 if recipe is None:
-                    result = resume(path, console=console, command=said, crew=crew)
+                    result = resume(path, console=console, command=said, world=world)
                 else:
-                    result = train(recipe, path, console=console, command=said, crew=crew)
-            return show_run(path, result) if crew.leads else 0
+                    result = train(recipe, path, console=console, command=said, world=world)
+            return show_run(path, result) if world.leads else 0
         first = recipe.training.seed
         seeds = range(first, first + request.seeds) if isinstance(request.seeds, int) else request.seeds
         return show_group(path, train_group(recipe, path, seeds, console=console, command=said))

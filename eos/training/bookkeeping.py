@@ -48,7 +48,7 @@ class Bookkeeping(Callback):
         self._hyperparameters = hyperparameters
         self._module = module
         self._options = module.training_options
-        self._crew = module.crew
+        self._world = module.world
         self._log: MetricsLog | None = None
         self._stop = stop
         self._report = report
@@ -66,7 +66,7 @@ class Bookkeeping(Callback):
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """The checkpoint is loaded: open the log where it stood."""
         state = self._module.state
-        if self._crew.leads:
+        if self._world.leads:
             self._log = MetricsLog(self._folder.metrics, length=state.log_bytes, seconds=state.seconds)
             self._log.events.begin(self._hyperparameters)
         self._saved_step = state.step or None
@@ -113,7 +113,7 @@ class Bookkeeping(Callback):
                 precision=options.precision,
                 tokens=options.validation_tokens,
                 each=self._between_batches,
-                crew=self._crew,
+                world=self._world,
             )
         except EvaluationAbandoned:
             return False
@@ -130,7 +130,7 @@ class Bookkeeping(Callback):
             state.stale += 1
             return False
         state.best_step, state.best_loss, state.stale = state.step, found.loss, 0
-        self._crew.lead(self._keep_best)
+        self._world.lead(self._keep_best)
         return True
 
     def _keep_best(self) -> None:
@@ -154,7 +154,7 @@ class Bookkeeping(Callback):
         return value >= goal if standard.higher else value <= goal
 
     def _between_batches(self, done: Progress) -> None:
-        self._stop.abandon_evaluation(self._crew)
+        self._stop.abandon_evaluation(self._world)
         self._report.evaluating("validation", done)
 
     def _validation_due(self) -> bool:
@@ -164,7 +164,7 @@ class Bookkeeping(Callback):
     def _is_over(self) -> bool:
         """Whether training ends here, by a signal, time, patience or goal; the trainer counts the steps."""
         options, module = self._options, self._module
-        self._stop.agree(self._crew)
+        self._stop.agree(self._world)
         return (
             self._stop.signal is not None
             or (options.minutes is not None and module.seconds() >= 60 * options.minutes)
@@ -196,7 +196,7 @@ class Bookkeeping(Callback):
             state.log_bytes = self._log.length
         trainer.save_checkpoint(self._folder.checkpoints.at(state.step))
         self._saved_step = state.step
-        self._crew.lead(lambda: self._folder.checkpoints.add(state.step, best_step=state.best_step))
+        self._world.lead(lambda: self._folder.checkpoints.add(state.step, best_step=state.best_step))
 
     def _refuse_lost_steps(self) -> None:
         """Raise when a step was not finite; one process computes its batch again to find out where that began."""
@@ -206,7 +206,7 @@ class Bookkeeping(Callback):
             return
         good = module.state.step - lost
         seen = "loss or gradient are not finite"
-        if self._crew.size == 1:
+        if self._world.size == 1:
             seen = self._seen_again(good)
         saved = "nothing was saved"
         if self._saved_step is not None:

@@ -10,7 +10,7 @@ from torch.nn.functional import cross_entropy
 from eos.errors import RunError
 from eos.tasks.task import IGNORED, AbstractTask, Batch, Counts, Split
 from eos.training.config import Precision
-from eos.training.crew import ALONE, Crew
+from eos.training.world import ALONE, World
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +66,7 @@ def evaluate(
     tokens: int | None = None,
     each: Callable[[Progress], None] | None = None,
     generated: bool = False,
-    crew: Crew = ALONE,
+    world: World = ALONE,
 ) -> Evaluation:
     """Evaluate ``model``, where it is, on a held-out part; its mode is as before afterwards.
 
@@ -77,7 +77,7 @@ def evaluate(
         tokens: stop after the batch that reaches this many targets; None takes the whole part.
         each: called before every batch, or before as many as there are shares, with what is done; may raise to give up.
         generated: with the metrics of what the model writes by itself, where the task has any.
-        crew: the processes that share the batches; every one is told the same.
+        world: the processes that share the batches; every one is told the same.
 
     Raises:
         RunError: a batch needs too much memory.
@@ -87,7 +87,7 @@ def evaluate(
     model.eval()
     nats = torch.zeros((), dtype=torch.float64, device=device)
     counts, graded = Counts(), Counts()
-    place, shares = crew.rows
+    place, shares = world.rows
     rows_done = 0
     shape = ""
     try:
@@ -102,8 +102,8 @@ def evaluate(
             counts += task.count(batch)
             if number % shares != place:
                 continue
-            moved = crew.tokens(batch).to(device)
-            with crew.together():
+            moved = world.tokens(batch).to(device)
+            with world.together():
                 logits = compute(model, moved, precision)
             nats += nats_of(logits, moved)
             graded += task.grade(moved, logits)
@@ -116,7 +116,7 @@ def evaluate(
         ) from error
     finally:
         model.train(training)
-    total = crew.summed(nats).item()
-    counts = sum(crew.every(graded), counts)
+    total = world.sum(nats).item()
+    counts = sum(world.gather(graded), counts)
     metrics = {**task.metrics(total, counts), **written}
     return Evaluation(loss=total / max(1, counts.targets), metrics=metrics, counts=counts)

@@ -19,13 +19,13 @@ from eos.tasks.task import AbstractTask
 from eos.training.bookkeeping import Bookkeeping, Watch
 from eos.training.checkpoint import AtomicCheckpointIO
 from eos.training.config import Device, TrainingOptions
-from eos.training.crew import Crew
 from eos.training.data import TrainingData
 from eos.training.events import Value
 from eos.training.folder import RunFolder
 from eos.training.module import TrainingModule
 from eos.training.report import AbstractReport
 from eos.training.stopping import StopRequest
+from eos.training.world import World
 
 
 def fit(
@@ -66,10 +66,10 @@ def fit(
             )
         ) as bookkeeping,
     ):
-        environment = LightningEnvironment() if module.crew.size == 1 else TorchElasticEnvironment()
+        environment = LightningEnvironment() if module.world.size == 1 else TorchElasticEnvironment()
         trainer = Trainer(
             accelerator="gpu" if device.type == "cuda" else "cpu",
-            **_processes(module.crew, device),
+            **_processes(module.world, device),
             max_epochs=-1,
             max_steps=-1 if module.steps is None else module.steps,
             callbacks=[bookkeeping],
@@ -83,7 +83,7 @@ def fit(
             limit_val_batches=0,
             use_distributed_sampler=False,
         )
-        saved, damaged = module.crew.lead(folder.checkpoints.latest)
+        saved, damaged = module.world.lead(folder.checkpoints.latest)
         for path in damaged:
             report.note(f"{path} is damaged: going on from {saved}")
         try:
@@ -108,14 +108,14 @@ class _Patient(DDPStrategy):
         dist.barrier(group=self.patient)
 
 
-def _processes(crew: Crew, device: torch.device) -> dict[str, Any]:
+def _processes(world: World, device: torch.device) -> dict[str, Any]:
     """How many processes train, and how their gradients are averaged."""
-    if crew.size == 1:
+    if world.size == 1:
         return {"devices": 1}
     backend = "nccl" if device.type == "cuda" else "gloo"
     strategy = _Patient(process_group_backend=backend, gradient_as_bucket_view=True)
-    strategy.patient = crew.patient
-    return {"devices": crew.local, "num_nodes": crew.size // crew.local, "strategy": strategy}
+    strategy.patient = world.patient
+    return {"devices": world.local, "num_nodes": world.size // world.local, "strategy": strategy}
 
 
 def budget_in_steps(task: AbstractTask, options: TrainingOptions) -> int | None:

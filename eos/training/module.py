@@ -14,12 +14,12 @@ from torch.optim import AdamW
 
 from eos.tasks.task import Batch, Counts
 from eos.training.config import TrainingOptions
-from eos.training.crew import ALONE, Crew
 from eos.training.data import StepBatch, parts
 from eos.training.evaluation import summed_nats
 from eos.training.optimizer import adamw
 from eos.training.schedule import factor, share_used
 from eos.training.state import Clock, TrainingState, random_state, set_random_state
+from eos.training.world import ALONE, World
 
 #: From a step and some of its rows to losses in nats, summed over the rows' targets, whose sum is the step's; each is
 #: asked for when the gradient of the one before is found.
@@ -37,7 +37,7 @@ class TrainingModule(LightningModule):
     Arguments:
         steps: the budget in steps, or None when time is the only budget.
         losses: what is descended; None: the model's cross-entropy.
-        crew: the processes that train together.
+        world: the processes that train together.
     """
 
     _nats: Tensor
@@ -52,12 +52,12 @@ class TrainingModule(LightningModule):
         *,
         steps: int | None,
         losses: Losses | None = None,
-        crew: Crew = ALONE,
+        world: World = ALONE,
     ) -> None:
         super().__init__()
         self._losses: Losses = losses or (lambda step, rows: [summed_nats(model, rows, options.precision)])
         self.automatic_optimization = False
-        self.crew = crew
+        self.world = world
         self.model = model
         self.training_options = options
         self.steps = steps
@@ -90,14 +90,14 @@ class TrainingModule(LightningModule):
             group["lr"] = self.learning_rate
         optimizer.zero_grad(set_to_none=True)
         nats = torch.zeros((), device=self.device)
-        with self.crew.together():
-            for number, rows in enumerate(parts(self.crew.part(batch.batch), options.accumulate), start=1):
+        with self.world.together():
+            for number, rows in enumerate(parts(self.world.part(batch.batch), options.accumulate), start=1):
                 with self._unshared(number < options.accumulate):
                     for loss in self._losses(state.step, rows):
                         # gradients of several processes are averaged, and theirs sum up to the step's
-                        self.manual_backward(loss * self.crew.size / max(1, batch.counts.targets))
+                        self.manual_backward(loss * self.world.size / max(1, batch.counts.targets))
                         nats = nats + loss.detach()
-        nats = self.crew.summed(nats)
+        nats = self.world.sum(nats)
         self._norm = nn.utils.clip_grad_norm_(self.model.parameters(), options.clip or math.inf)
         self._lost = torch.maximum(self._lost, 1.0 - (self._norm + nats).isfinite().float())
         # The fused optimiser leaves everything as it is where this is 1, without waiting for the device.
@@ -126,7 +126,7 @@ class TrainingModule(LightningModule):
     def seconds(self) -> float:
         """Training time so far; where it decides anything, the same for all processes, which ask at once."""
         seconds = self.clock.seconds()
-        return seconds if self.training_options.minutes is None else self.crew.most(seconds)
+        return seconds if self.training_options.minutes is None else self.world.maximum(seconds)
 
     def lost_steps(self) -> int:
         """How many of the latest steps changed nothing, because the first of them was not finite. Waits."""
@@ -153,7 +153,7 @@ class TrainingModule(LightningModule):
         """Add the run's position and the random states."""
         self.state.nats = self._nats.item()
         self.state.seconds = self.clock.seconds()
-        checkpoint["eos"] = {"state": self.state.to_plain(), "random": self.crew.every(random_state())}
+        checkpoint["eos"] = {"state": self.state.to_plain(), "random": self.world.gather(random_state())}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take them back."""
@@ -162,7 +162,7 @@ class TrainingModule(LightningModule):
         self.clock = Clock(self.state.seconds)
         self._nats.fill_(self.state.nats)
         random = saved["random"]
-        self._random = random[self.crew.rank] if len(random) == self.crew.size else None
+        self._random = random[self.world.rank] if len(random) == self.world.size else None
         if self._random is None:
             # of another number of processes: dropout that no process has drawn before
-            torch.manual_seed(hash((self.training_options.seed, self.state.step, self.crew.rank)))
+            torch.manual_seed(hash((self.training_options.seed, self.state.step, self.world.rank)))

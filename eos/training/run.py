@@ -20,7 +20,6 @@ from eos.models import load_weights, save_weights
 from eos.tasks.task import AbstractTask, Split
 from eos.training.bookkeeping import Watch
 from eos.training.config import TrainingOptions
-from eos.training.crew import ALONE, Crew
 from eos.training.evaluation import Evaluation, Progress, evaluate
 from eos.training.events import Events, hyperparameters
 from eos.training.files import disk_full_named, read_json, replacing, write_json
@@ -34,6 +33,7 @@ from eos.training.report import AbstractReport, report_on
 from eos.training.result import Result, Status, plain, read_result
 from eos.training.state import seed_everything
 from eos.training.stopping import EvaluationAbandoned, RunAbandoned, StopRequest
+from eos.training.world import ALONE, World
 
 Recipe = RunRecipe[TrainingOptions]
 HELD_OUT: tuple[Split, ...] = ("validation", "test")
@@ -46,7 +46,7 @@ def train(
     console: Console | None = None,
     command: Sequence[str] = (),
     watch: Watch | None = None,
-    crew: Crew = ALONE,
+    world: World = ALONE,
 ) -> Result:
     """Begin a run in a new folder.
 
@@ -56,7 +56,7 @@ def train(
         console: where to show progress; None shows nothing.
         command: the command line, kept in run.json.
         watch: told the step and the metrics of every validation; may raise RunAbandoned.
-        crew: the processes that train together; the first of them writes to the folder.
+        world: the processes that train together; the first of them writes to the folder.
 
     Returns:
         The result, which also stands in the folder; its status is stopped where SIGINT or SIGTERM came, and abandoned
@@ -80,7 +80,7 @@ def train(
             try:
                 with replacing(folder.recipe) as temporary:
                     save_run_recipe(recipe, temporary)
-                prepared.extend(_prepared(folder, recipe, crew))
+                prepared.extend(_prepared(folder, recipe, world))
             except BaseException:
                 # Nothing was trained: a half-made folder would only stand in the way of the next try.
                 shutil.rmtree(path)
@@ -90,9 +90,9 @@ def train(
                 raise
 
         prepared: list[Any] = []
-        crew.lead(begin)
-        module, task = prepared or _prepared(folder, recipe, crew)
-        crew.gather_patiently()
+        world.lead(begin)
+        module, task = prepared or _prepared(folder, recipe, world)
+        world.wait()
         return _complete(folder, recipe, module, task, device=device, console=console, command=command, watch=watch)
 
 
@@ -102,7 +102,7 @@ def resume(
     console: Console | None = None,
     command: Sequence[str] = (),
     watch: Watch | None = None,
-    crew: Crew = ALONE,
+    world: World = ALONE,
 ) -> Result:
     """Go on with a run from its latest checkpoint; one that has finished is left as it is.
 
@@ -119,14 +119,14 @@ def resume(
             lock.enter_context(folder.locked())
             if folder.result.exists() and (result := read_result(folder.result)).status == "finished":
                 return result
-            prepared.extend(_prepared(folder, recipe, crew))
+            prepared.extend(_prepared(folder, recipe, world))
             return None
 
         prepared: list[Any] = []
-        if (done := crew.lead(begin)) is not None:
+        if (done := world.lead(begin)) is not None:
             return done
-        module, task = prepared or _prepared(folder, recipe, crew)
-        crew.gather_patiently()
+        module, task = prepared or _prepared(folder, recipe, world)
+        world.wait()
         return _complete(folder, recipe, module, task, device=device, console=console, command=command, watch=watch)
 
 
@@ -154,7 +154,7 @@ def _evaluate_part(
     *,
     stop: StopRequest,
     report: AbstractReport,
-    crew: Crew,
+    world: World,
 ) -> Evaluation:
     """Evaluate on as much of a held-out part as ``options.evaluation_tokens`` says.
 
@@ -163,7 +163,7 @@ def _evaluate_part(
     """
 
     def each(done: Progress) -> None:
-        stop.abandon_evaluation(crew)
+        stop.abandon_evaluation(world)
         report.evaluating(split, done)
 
     return evaluate(
@@ -175,25 +175,25 @@ def _evaluate_part(
         tokens=options.evaluation_tokens,
         each=each,
         generated=True,
-        crew=crew,
+        world=world,
     )
 
 
-def _prepared(folder: RunFolder, recipe: Recipe, crew: Crew) -> tuple[TrainingModule, AbstractTask]:
+def _prepared(folder: RunFolder, recipe: Recipe, world: World) -> tuple[TrainingModule, AbstractTask]:
     task = make_task(recipe)
     task.prepare(folder.path)
     # What cannot make a batch is said before anything is trained.
     task.train_batch(recipe.training.order, 0, recipe.training.rows)
-    crew.refuse(task, recipe.model, recipe.training)
+    world.refuse(task, recipe.model, recipe.training)
     # Seeded after the data, whose making may draw numbers or, from a cache, may not.
     seed_everything(recipe.training.seed)
     model = task.model(recipe.model)
     if recipe.training.recompute:
         recompute_blocks(model)
-    if crew.size > 1:
+    if world.size > 1:
         # dropout is every process's own
-        torch.manual_seed(recipe.training.seed + crew.rank)
-    return TrainingModule(model, recipe.training, steps=budget_in_steps(task, recipe.training), crew=crew), task
+        torch.manual_seed(recipe.training.seed + world.rank)
+    return TrainingModule(model, recipe.training, steps=budget_in_steps(task, recipe.training), world=world), task
 
 
 def _complete(
@@ -208,14 +208,14 @@ def _complete(
     watch: Watch | None,
 ) -> Result:
     """Train to the end of the budget, evaluate, and write down how it went."""
-    crew = module.crew
-    if crew.leads:
+    world = module.world
+    if world.leads:
         folder.result.unlink(missing_ok=True)
         _record_start(folder, recipe, device, command)
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
-    with StopRequest() as stop, report_on(console if crew.leads else None, steps=module.steps) as report:
-        report.note(f"run {folder.path} on {device_name(device)}{crew.summary}")
+    with StopRequest() as stop, report_on(console if world.leads else None, steps=module.steps) as report:
+        report.note(f"run {folder.path} on {device_name(device)}{world.summary}")
         report.note(task.summary)
         try:
             try:
@@ -232,11 +232,11 @@ def _complete(
                 result = _finish(folder, recipe, module, task, device=device, stop=stop, report=report)
             except RunAbandoned as reason:
                 result = _result("abandoned", recipe, module, device, error=str(reason))
-            if crew.leads:
+            if world.leads:
                 result.write(folder.result)
         except Exception as error:
             # On a full disk this fails too, and the first error has said so already.
-            if crew.leads:
+            if world.leads:
                 with contextlib.suppress(RunError):
                     _result("failed", recipe, module, device, error=str(error)).write(folder.result)
             raise
@@ -256,7 +256,7 @@ def _finish(
     """Keep the weights of the best validation, or the last ones where there was none or they are asked for, and
     evaluate them.
     """
-    state, crew, options = module.state, module.crew, recipe.training
+    state, world, options = module.state, module.world, recipe.training
     trained_for = module.clock.seconds()
     if recipe.training.keep == "best" and state.best_step is not None and state.best_step != state.step:
         load_weights(module.model, folder.checkpoints.best(state.best_step))
@@ -265,11 +265,11 @@ def _finish(
         with replacing(folder.weights) as temporary:
             save_weights(module.model, temporary)
 
-    crew.lead(keep)
+    world.lead(keep)
     found: dict[Split, Evaluation] = {}
     try:
         for split in HELD_OUT:
-            found[split] = _evaluate_part(module.model, task, split, options, stop=stop, report=report, crew=crew)
+            found[split] = _evaluate_part(module.model, task, split, options, stop=stop, report=report, world=world)
     except EvaluationAbandoned:
         found = {}
     cost = cost_of(recipe.model, make=task.model, length=task.length, grid=task.grid, device=device.type)
@@ -284,7 +284,7 @@ def _finish(
         signal=None if found else stop.signal,
     )
     # a row that several processes share may be too long for one
-    if found and crew.leads and crew.sequence is None:
+    if found and world.leads and world.sequence is None:
         _show(folder, recipe, module, task, result, cost)
     return result
 

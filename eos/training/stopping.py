@@ -5,8 +5,8 @@ import threading
 from types import FrameType, TracebackType
 from typing import Any
 
-from eos.training.crew import ALONE, Crew
 from eos.training.torchrun import begun_by_torchrun
+from eos.training.world import ALONE, World
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -55,18 +55,18 @@ class StopRequest:
             for number in SIGNALS:
                 signal.signal(number, self._receive)
 
-    def agree(self, crew: Crew) -> None:
+    def agree(self, world: World) -> None:
         """Of several processes, all have the signal that any of them has; to be called by all at once."""
         # what comes meanwhile stays
-        self.signal = crew.most(self.signal or 0) or self.signal
+        self.signal = world.maximum(self.signal or 0) or self.signal
 
-    def abandon_evaluation(self, crew: Crew = ALONE) -> None:
+    def abandon_evaluation(self, world: World = ALONE) -> None:
         """To be called by an evaluation before each batch, by all processes at once.
 
         Raises:
             EvaluationAbandoned: a stop was asked for.
         """
-        self.agree(crew)
+        self.agree(world)
         if self.signal is not None:
             raise EvaluationAbandoned
 

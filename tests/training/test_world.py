@@ -20,12 +20,12 @@ from eos.cli.recipes import load_run_recipe
 from eos.errors import RunError
 from eos.parallel import SequenceGroup
 from eos.tasks.task import AbstractTask
-from eos.training import crew as crews
-from eos.training.crew import ALONE, Crew
+from eos.training import world as worlds
 from eos.training.folder import RunFolder
 from eos.training.log import read_metrics
 from eos.training.result import read_result
 from eos.training.run import Recipe, make_task
+from eos.training.world import ALONE, World
 from tests.parallel.processes import together
 
 SMALL = (
@@ -194,7 +194,7 @@ def prepared(folder: Path, *words: str) -> tuple[AbstractTask, Recipe]:
 def test_what_has_no_equal_parts_is_refused(words: list[str], said: str, tmp_path: Path) -> None:
     task, recipe = prepared(tmp_path, *words)
     options = replace(recipe.training, sequence_parts=4)
-    many = Crew(rank=0, size=4, parts=4, sequence=SequenceGroup())
+    many = World(rank=0, size=4, parts=4, sequence=SequenceGroup())
     with pytest.raises(RunError, match=said) if said else nullcontext():
         many.refuse(task, recipe.model, options)
 
@@ -202,7 +202,7 @@ def test_what_has_no_equal_parts_is_refused(words: list[str], said: str, tmp_pat
 def test_rows_and_parts_without_processes_are_refused(tmp_path: Path) -> None:
     task, recipe = prepared(tmp_path, *SMALL)
     with pytest.raises(RunError, match=r"rows=8 do not divide into 3 processes"):
-        Crew(rank=0, size=3).refuse(task, recipe.model, recipe.training)
+        World(rank=0, size=3).refuse(task, recipe.model, recipe.training)
     with pytest.raises(RunError, match="needs processes that torchrun begins"):
         ALONE.refuse(task, recipe.model, replace(recipe.training, sequence_parts=2))
 
@@ -210,7 +210,7 @@ def test_rows_and_parts_without_processes_are_refused(tmp_path: Path) -> None:
 def test_parts_are_of_rows_and_tokens(tmp_path: Path) -> None:
     task, _ = prepared(tmp_path, *SMALL)
     batch = task.train_batch(1, 0, 8)
-    found = [Crew(rank=rank, size=4, parts=2, sequence=SequenceGroup()).part(batch) for rank in range(4)]
+    found = [World(rank=rank, size=4, parts=2, sequence=SequenceGroup()).part(batch) for rank in range(4)]
     rows = [torch.cat([found[2 * n].inputs, found[2 * n + 1].inputs], 1) for n in range(2)]
     assert torch.equal(torch.cat(rows), batch.inputs)
     assert batch.reset is not None
@@ -239,10 +239,10 @@ def other_versions() -> str:
     """What a process is told where the last one has another torch."""
     rank = torch.distributed.get_rank()
     versions = {"torch": "2.0" if rank == 1 else "2.1", "numpy": "2.4"}
-    crews.versions = lambda: versions
+    worlds.versions = lambda: versions
     os.environ["LOCAL_WORLD_SIZE"] = "2"
     try:
-        crews._crew(load_run_recipe(SMALL).training, 2)
+        worlds._world(load_run_recipe(SMALL).training, 2)
     except RunError as error:
         return str(error)
     return ""
@@ -250,13 +250,13 @@ def other_versions() -> str:
 
 def failing() -> str:
     """What a process is told where the first fails in what it leads."""
-    crew = Crew(rank=torch.distributed.get_rank(), size=2)
+    world = World(rank=torch.distributed.get_rank(), size=2)
 
     def fail() -> None:
         raise RunError("no such data")
 
     try:
-        crew.lead(fail)
+        world.lead(fail)
     except RunError as error:
         return str(error)
     return ""

@@ -32,7 +32,7 @@ STEP, PREPARATION = dt.timedelta(seconds=60), dt.timedelta(hours=4)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Crew:
+class World:
     """The processes of a run, seen from one of them.
 
     Arguments:
@@ -125,14 +125,14 @@ class Crew:
         """What is computed inside is computed of sequences whose parts the processes have."""
         return over(self.sequence)
 
-    def summed(self, x: Tensor) -> Tensor:
+    def sum(self, x: Tensor) -> Tensor:
         """The sum of the x of all processes."""
         if self.size > 1:
             x = x.clone()
             dist.all_reduce(x)
         return x
 
-    def most(self, number: Number) -> Number:
+    def maximum(self, number: Number) -> Number:
         """The largest of the numbers of all processes."""
         if self.size == 1:
             return number
@@ -141,7 +141,7 @@ class Crew:
         dist.all_reduce(held, dist.ReduceOp.MAX, group=self.prompt)
         return type(number)(held.item())
 
-    def every(self, value: T) -> list[T]:
+    def gather(self, value: T) -> list[T]:
         """The values of all processes, by rank."""
         if self.size == 1:
             return [value]
@@ -149,9 +149,9 @@ class Crew:
         dist.all_gather_object(found, value, group=self.patient)
         return found
 
-    def gather_patiently(self) -> None:
+    def wait(self) -> None:
         """Wait until all are here, however long that takes."""
-        self.every(None)
+        self.gather(None)
 
     def lead(self, do: Callable[[], T]) -> T:
         """What the first process gets by doing something; the others wait for it, however long it takes.
@@ -178,7 +178,7 @@ class Crew:
 
 
 #: A run of one process.
-ALONE = Crew()
+ALONE = World()
 
 
 def _graded(task: AbstractTask) -> bool:
@@ -186,7 +186,7 @@ def _graded(task: AbstractTask) -> bool:
 
 
 @contextmanager
-def assembled(options: TrainingOptions) -> Iterator[Crew]:
+def assembled(options: TrainingOptions) -> Iterator[World]:
     """The processes that torchrun has begun, once all are here; this one alone where it has not.
 
     Raises:
@@ -212,19 +212,19 @@ def assembled(options: TrainingOptions) -> Iterator[Crew]:
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     dist.init_process_group("nccl" if cuda else "gloo", timeout=STEP)
     try:
-        yield _crew(options, size)
+        yield _world(options, size)
     finally:
         dist.destroy_process_group()
 
 
-def _crew(options: TrainingOptions, size: int) -> Crew:
+def _world(options: TrainingOptions, size: int) -> World:
     rank, parts = dist.get_rank(), options.sequence_parts
     sequence = None
     if parts > 1:
         # every process makes every group, in the same order
         groups = [dist.new_group(list(range(first, first + parts)), timeout=STEP) for first in range(0, size, parts)]
         sequence = SequenceGroup(processes=groups[rank // parts], form=options.sequence_form)
-    crew = Crew(
+    world = World(
         rank=rank,
         size=size,
         local=int(os.environ["LOCAL_WORLD_SIZE"]),
@@ -233,10 +233,10 @@ def _crew(options: TrainingOptions, size: int) -> Crew:
         prompt=dist.new_group(backend="gloo", timeout=STEP),
         patient=dist.new_group(backend="gloo", timeout=PREPARATION),
     )
-    every = crew.every(versions())
+    every = world.gather(versions())
     for place, theirs in enumerate(every):
         if theirs != every[0]:
             names = sorted(name for name in theirs | every[0] if theirs.get(name) != every[0].get(name))
             odd = ", ".join(f"{name} {theirs.get(name)} and not {every[0].get(name)}" for name in names)
             raise RunError(f"process {place} has other versions than the first: {odd}")
-    return crew
+    return world
