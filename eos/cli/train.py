@@ -50,7 +50,8 @@ def command(overrides: tuple[str, ...]) -> int:
 
     \b
       torchrun --nproc-per-node 4 --no-python eos train …
-    The rows of a step are shared by the processes; with training.sequence_parts=4 each sequence is.
+    The rows of a step are shared by the processes; with training.sequence_parts=4 each sequence is, and with
+    training.strategy=fsdp the model.
 
     \b
     Examples:
@@ -75,11 +76,13 @@ def command(overrides: tuple[str, ...]) -> int:
     said = ("eos", *sys.argv[1:])
     path, recipe = locate(request)
     try:
-        shared = begun_by_torchrun() > 1 or (recipe is not None and recipe.training.sequence_parts > 1)
+        options = None if recipe is None else recipe.training
+        shared = options is not None and (options.sequence_parts > 1 or options.strategy == "fsdp")
+        shared = shared or begun_by_torchrun() > 1
         if shared and (request.seeds is not None or is_group(path)):
             raise RecipeError(
-                "several seeds are trained one after the other, each by one process: leave out torchrun and "
-                "training.sequence_parts, or train one seed"
+                "several seeds are trained one after the other, each by one process: leave out torchrun, "
+                "training.sequence_parts and training.strategy=fsdp, or train one seed"
             )
         if recipe is None and is_group(path):
             return show_group(path, resume_group(path, console=console, command=said))

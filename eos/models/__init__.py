@@ -8,7 +8,7 @@ from eos.models.language_model import Cache, LanguageModel
 from eos.models.masked_model import MaskedModel
 from eos.models.pair_classifier import PairClassifier
 from eos.models.translate import translate
-from eos.models.weights import load_weights, save_weights
+from eos.models.weights import load_weights, save_weights, tensors_of
 
 __all__ = [
     "AutoEncoder",
@@ -24,5 +24,6 @@ __all__ = [
     "load_weights",
     "save_weights",
     "stream",
+    "tensors_of",
     "translate",
 ]

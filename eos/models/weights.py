@@ -1,5 +1,6 @@
 """Weights on disk, in the safetensors format, which holds numbers and no code."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -10,15 +11,19 @@ from torch import Tensor, nn
 from eos.errors import RunError
 
 
-def save_weights(model: nn.Module, path: Path) -> None:
+def save_weights(model: nn.Module | Mapping[str, Tensor], path: Path) -> None:
     """Write the weights, or nothing: the file appears only when it is whole. Shared parameters are written once.
+
+    Arguments:
+        model: it, or its :func:`tensors_of`.
 
     Raises:
         RunError: the file cannot be written.
     """
     partial = path.with_name(f"{path.name}.partial")
+    tensors = tensors_of(model) if isinstance(model, nn.Module) else model
     try:
-        save_file({name: tensor.contiguous() for name, tensor in _tensors(model).items()}, partial)
+        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, partial)
         partial.replace(path)
     except (OSError, SafetensorError) as error:
         partial.unlink(missing_ok=True)
@@ -35,7 +40,7 @@ def load_weights(model: nn.Module, path: Path) -> None:
         found = load_file(path)
     except (OSError, SafetensorError) as error:
         raise RunError(f"cannot read weights from {path}: {error}") from error
-    wanted = _tensors(model)
+    wanted = tensors_of(model)
     complaints = [
         *(f"missing {name}" for name in sorted(wanted.keys() - found.keys())),
         *(f"unexpected {name}" for name in sorted(found.keys() - wanted.keys())),
@@ -52,7 +57,7 @@ def load_weights(model: nn.Module, path: Path) -> None:
             tensor.copy_(found[name])
 
 
-def _tensors(model: nn.Module) -> dict[str, Tensor]:
+def tensors_of(model: nn.Module) -> dict[str, Tensor]:
     """The state of a model without the second names of shared parameters."""
     names = {name for name, _ in model.named_parameters()}
     aliases = {name for name, _ in model.named_parameters(remove_duplicate=False)} - names

@@ -8,17 +8,16 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from eos.errors import RunError
-from eos.models import save_weights
 from eos.tasks.task import AbstractTask, Standard
 from eos.training.data import parts
 from eos.training.evaluation import Progress, evaluate, summed_nats
 from eos.training.events import Value
-from eos.training.files import replacing
 from eos.training.folder import RunFolder
 from eos.training.guard import first_not_finite
 from eos.training.log import MetricsLog
 from eos.training.module import TrainingModule
 from eos.training.report import AbstractReport
+from eos.training.sharding import keep
 from eos.training.stopping import EvaluationAbandoned, StopRequest
 
 #: Told the step and the metrics of every validation; may raise :class:`~eos.training.stopping.RunAbandoned`.
@@ -63,19 +62,20 @@ class Bookkeeping(Callback):
         if self._log is not None:
             self._log.close()
 
-    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """The checkpoint is loaded: open the log where it stood."""
-        state = self._module.state
-        if self._world.leads:
+    def open_log(self) -> None:
+        """Open the log where the checkpoint left it, once."""
+        if self._log is None and self._world.leads:
+            state = self._module.state
             self._log = MetricsLog(self._folder.metrics, length=state.log_bytes, seconds=state.seconds)
             self._log.events.begin(self._hyperparameters)
-        self._saved_step = state.step or None
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Catch signals, and do what a stopped run had left to do at its step."""
+        """The checkpoint is loaded: open the log where it stood, and do what a stopped run had left to do there."""
+        state = self._module.state
+        self.open_log()
+        self._saved_step = state.step or None
         self._stop.listen()
         self._module.take_up()
-        state = self._module.state
         if self._validation_due() and state.validated_step != state.step:
             self.validate()
             self._save(trainer)
@@ -130,12 +130,8 @@ class Bookkeeping(Callback):
             state.stale += 1
             return False
         state.best_step, state.best_loss, state.stale = state.step, found.loss, 0
-        self._world.lead(self._keep_best)
+        keep(module.model, self._folder.checkpoints.best(state.step), self._world)
         return True
-
-    def _keep_best(self) -> None:
-        with replacing(self._folder.checkpoints.best(self._module.state.step)) as temporary:
-            save_weights(self._module.model, temporary)
 
     def _reached(self, metrics: dict[str, float]) -> bool:
         """Whether the goal of training is."""

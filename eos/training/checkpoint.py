@@ -9,7 +9,7 @@ import torch
 from lightning.pytorch.plugins.io import CheckpointIO
 
 from eos.errors import RunError
-from eos.training.files import read_json, replacing, write_json
+from eos.training.files import discard, read_json, replacing, write_json
 
 #: Checkpoints that are kept: should the latest be damaged, the one before is there.
 KEPT = 2
@@ -21,7 +21,7 @@ class Kept:
 
     Arguments:
         step: that it was written after.
-        sha256: of its file.
+        sha256: of its file, or of the list of its files with theirs.
         best_step: step of the best validation so far, whose weights it refers to; None where there was none.
     """
 
@@ -46,11 +46,11 @@ class Checkpoints:
         return self.path / "index.json"
 
     def at(self, step: int) -> Path:
-        """The checkpoint written after a step."""
+        """The checkpoint written after a step: a file, or a folder where the model is sharded."""
         return self.path / f"step-{step}.ckpt"
 
     def best(self, step: int) -> Path:
-        """The weights of the best validation so far, that of ``step``."""
+        """The weights of the best validation so far, that of ``step``: a file or a folder, likewise."""
         return self.path / f"best-{step}.safetensors"
 
     def kept(self) -> list[Kept]:
@@ -77,7 +77,7 @@ class Checkpoints:
         needed |= {self.best(each.best_step) for each in kept if each.best_step is not None}
         for path in (*self.path.glob("step-*.ckpt"), *self.path.glob("best-*.safetensors")):
             if path not in needed:
-                path.unlink()
+                discard(path)
 
     def latest(self) -> tuple[Path | None, list[Path]]:
         """The latest checkpoint that is as it was written, or None where there never was one; and damaged later ones.
@@ -98,6 +98,10 @@ class Checkpoints:
 
 
 def _sha256(path: Path) -> str:
+    """Of a file, or of the names and checksums of what is in a folder."""
+    if path.is_dir():
+        listed = "".join(f"{each.name} {_sha256(each)}\n" for each in sorted(path.iterdir()))
+        return hashlib.sha256(listed.encode()).hexdigest()
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

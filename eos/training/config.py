@@ -13,7 +13,8 @@ Device = Literal["auto", "cpu", "cuda"]
 
 #: Options that say how a run is done, and not what comes of it.
 MANNER = frozenset(
-    "device workers checkpoint_every log_every evaluation_rows sample sequence_parts sequence_form recompute".split()
+    "device workers checkpoint_every log_every evaluation_rows sample recompute "
+    "strategy sequence_parts sequence_form".split()
 )
 
 
@@ -68,6 +69,9 @@ class TrainingOptions:
     )
     workers: int = option(0, "processes that prepare batches; the batches do not depend on it", low=0, high=64)
     precision: Precision = option("float32", "of activations; weights and memories are float32 in both")
+    strategy: Literal["ddp", "fsdp"] = option(
+        "ddp", "ddp: every process that torchrun begins holds the whole model; fsdp: its share of it"
+    )
     device: Device = option("auto", "auto takes a CUDA device where there is one")
     sequence_parts: int = option(
         1, "processes that share every sequence, of those that torchrun begins; the others share rows", low=1

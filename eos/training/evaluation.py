@@ -88,7 +88,7 @@ def evaluate(
     nats = torch.zeros((), dtype=torch.float64, device=device)
     counts, graded = Counts(), Counts()
     place, shares = world.rows
-    rows_done = 0
+    batches = rows_done = 0
     shape = ""
     try:
         for number, batch in enumerate(task.evaluation_batches(split, rows)):
@@ -97,6 +97,7 @@ def evaluate(
             # once for as many batches as there are shares: what all do at once they would else do one after the other
             if each is not None and number % shares == 0:
                 each(Progress(targets=counts.targets, rows=rows_done, of=task.held_out_rows(split)))
+            batches += 1
             rows_done += batch.inputs.shape[0]
             shape = f"{batch.inputs.shape[0]} rows of {batch.inputs.shape[1]} tokens"
             counts += task.count(batch)
@@ -107,6 +108,10 @@ def evaluate(
                 logits = compute(model, moved, precision)
             nats += nats_of(logits, moved)
             graded += task.grade(moved, logits)
+        if world.sharded and batches % shares and place >= batches % shares:
+            # all gather the shares of a model at once: who has no batch in the last round computes one for nothing
+            with world.together():
+                compute(model, world.tokens(batch).to(device), precision)
         shape = f"{rows} rows"
         written = task.generated(model, split, device=device, rows=rows) if generated else {}
     except torch.OutOfMemoryError as error:

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +16,8 @@ TEMPORARY = ".partial"
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A temporary path beside ``path`` to write to; on leaving it is made durable and takes the place of ``path``.
+    """A temporary path beside ``path`` to write to, a file or a folder; on leaving it is made durable and takes the
+    place of ``path``, where no folder may be.
 
     Raises:
         RunError: the disk is full; ``path`` is as it was.
@@ -28,7 +30,7 @@ def replacing(path: Path) -> Iterator[Path]:
             os.replace(temporary, path)
             _synchronise(path.parent)
     finally:
-        temporary.unlink(missing_ok=True)
+        discard(temporary)
 
 
 @contextmanager
@@ -66,6 +68,14 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise RunError(f"{path} is not JSON ({error})") from error
+
+
+def discard(path: Path) -> None:
+    """Delete a file, or a folder with all that is in it, where there is one."""
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _synchronise(path: Path) -> None:

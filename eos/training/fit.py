@@ -5,19 +5,13 @@ import math
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
-from typing import Any
 
 import torch
-import torch.distributed as dist
-from lightning.fabric.plugins.environments.lightning import LightningEnvironment
-from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from lightning.pytorch import Trainer
-from lightning.pytorch.strategies import DDPStrategy
 
 from eos.errors import RunError
 from eos.tasks.task import AbstractTask
 from eos.training.bookkeeping import Bookkeeping, Watch
-from eos.training.checkpoint import AtomicCheckpointIO
 from eos.training.config import Device, TrainingOptions
 from eos.training.data import TrainingData
 from eos.training.events import Value
@@ -25,7 +19,7 @@ from eos.training.folder import RunFolder
 from eos.training.module import TrainingModule
 from eos.training.report import AbstractReport
 from eos.training.stopping import StopRequest
-from eos.training.world import World
+from eos.training.strategies import processes
 
 
 def fit(
@@ -66,15 +60,12 @@ def fit(
             )
         ) as bookkeeping,
     ):
-        environment = LightningEnvironment() if module.world.size == 1 else TorchElasticEnvironment()
         trainer = Trainer(
             accelerator="gpu" if device.type == "cuda" else "cpu",
-            **_processes(module.world, device),
+            **processes(module.world, device),
             max_epochs=-1,
             max_steps=-1 if module.steps is None else module.steps,
             callbacks=[bookkeeping],
-            # Of the cluster it stands in Lightning knows nothing: a scheduler's signal stops a run like any other.
-            plugins=[AtomicCheckpointIO(), environment],
             # Logs, checkpoints, validations and bars are the bookkeeping's.
             logger=False,
             enable_checkpointing=False,
@@ -94,28 +85,10 @@ def fit(
                 f"more parts (training.accumulate is {options.accumulate}), or lower training.rows or task.length"
             ) from error
         module.to(device)
+        bookkeeping.open_log()  # of a run that had no step left to take
         state = module.state
         if stop.signal is None and options.validate_every is not None and state.validated_step != state.step:
             bookkeeping.validate()
-
-
-class _Patient(DDPStrategy):
-    """Waits for the first process, which writes, however long it takes."""
-
-    patient: dist.ProcessGroup | None = None
-
-    def barrier(self, *args: Any, **kwargs: Any) -> None:
-        dist.barrier(group=self.patient)
-
-
-def _processes(world: World, device: torch.device) -> dict[str, Any]:
-    """How many processes train, and how their gradients are averaged."""
-    if world.size == 1:
-        return {"devices": 1}
-    backend = "nccl" if device.type == "cuda" else "gloo"
-    strategy = _Patient(process_group_backend=backend, gradient_as_bucket_view=True)
-    strategy.patient = world.patient
-    return {"devices": world.local, "num_nodes": world.size // world.local, "strategy": strategy}
 
 
 def budget_in_steps(task: AbstractTask, options: TrainingOptions) -> int | None:

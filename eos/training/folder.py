@@ -9,7 +9,7 @@ from pathlib import Path
 
 from eos.errors import RunError
 from eos.training.checkpoint import Checkpoints
-from eos.training.files import TEMPORARY
+from eos.training.files import TEMPORARY, discard
 
 
 @dataclass(frozen=True)
@@ -79,8 +79,8 @@ class RunFolder:
             RunError: another process is training here.
         """
         with locked(self.path):
-            for leftover in self.path.rglob(f"*{TEMPORARY}"):
-                leftover.unlink()
+            for leftover in list(self.path.rglob(f"*{TEMPORARY}")):
+                discard(leftover)
             yield
 
 

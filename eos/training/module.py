@@ -16,8 +16,9 @@ from eos.tasks.task import Batch, Counts
 from eos.training.config import TrainingOptions
 from eos.training.data import StepBatch, parts
 from eos.training.evaluation import summed_nats
-from eos.training.optimizer import adamw
+from eos.training.optimizer import adamw, clip_gradients
 from eos.training.schedule import factor, share_used
+from eos.training.sharding import average_unsharded, shard
 from eos.training.state import Clock, TrainingState, random_state, set_random_state
 from eos.training.world import ALONE, World
 
@@ -71,6 +72,12 @@ class TrainingModule(LightningModule):
         self.register_buffer("_lost", torch.zeros(()), persistent=False)
         self.register_buffer("_lost_steps", torch.zeros(()), persistent=False)
 
+    def configure_model(self) -> None:
+        """Spread the model over the processes where each holds a share."""
+        if self.world.sharded:
+            assert self.device_mesh is not None
+            shard(self.model, self.device_mesh["data_parallel"])
+
     def configure_optimizers(self) -> AdamW:
         """AdamW; kept at hand because the trainer's wrapper hides where ``found_inf`` is to be set."""
         self._optimizer = adamw(self.model, self.training_options)
@@ -98,7 +105,9 @@ class TrainingModule(LightningModule):
                         self.manual_backward(loss * self.world.size / max(1, batch.counts.targets))
                         nats = nats + loss.detach()
         nats = self.world.sum(nats)
-        self._norm = nn.utils.clip_grad_norm_(self.model.parameters(), options.clip or math.inf)
+        if self.world.sharded:
+            average_unsharded(self.model, self.world)
+        self._norm = clip_gradients(self.model, options.clip or math.inf)
         self._lost = torch.maximum(self._lost, 1.0 - (self._norm + nats).isfinite().float())
         # The fused optimiser leaves everything as it is where this is 1, without waiting for the device.
         optimizer.found_inf = self._lost  # type: ignore[attr-defined]

@@ -1,7 +1,10 @@
 """AdamW, with weight decay on matrices alone."""
 
+from collections.abc import Iterable
+
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 
 from eos.training.config import TrainingOptions
 
@@ -29,8 +32,9 @@ def adamw(model: nn.Module, options: TrainingOptions) -> torch.optim.AdamW:
     """AdamW (arXiv 1711.05101) over the decay groups of ``model``."""
     decayed, kept = decay_groups(model, embeddings=options.decay_embeddings)
     groups = [
-        {"params": decayed, "weight_decay": options.weight_decay},
-        {"params": kept, "weight_decay": 0.0},
+        {"params": some, "weight_decay": decay}
+        for parameters, decay in ((decayed, options.weight_decay), (kept, 0.0))
+        for some in by_kind(parameters)
     ]
     return torch.optim.AdamW(
         [group for group in groups if group["params"]],
@@ -39,3 +43,23 @@ def adamw(model: nn.Module, options: TrainingOptions) -> torch.optim.AdamW:
         eps=options.epsilon,
         fused=True,
     )
+
+
+def by_kind(parameters: Iterable[nn.Parameter]) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
+    """Those that are whole here, and those of which processes hold shares each: torch takes no mixture of them."""
+    whole: list[nn.Parameter] = []
+    sharded: list[nn.Parameter] = []
+    for parameter in parameters:
+        (sharded if isinstance(parameter, DTensor) else whole).append(parameter)
+    return whole, sharded
+
+
+def clip_gradients(model: nn.Module, limit: float) -> Tensor:
+    """Scale all gradients down to a norm, where theirs is larger; their norm before."""
+    kinds = [kind for kind in by_kind(each for each in model.parameters() if each.grad is not None) if kind]
+    norms = [nn.utils.get_total_norm([each.grad for each in kind if each.grad is not None]) for kind in kinds]
+    norms = [norm.full_tensor() if isinstance(norm, DTensor) else norm for norm in norms]
+    norm = norms[0] if len(norms) == 1 else torch.linalg.vector_norm(torch.stack(norms))
+    for kind in kinds:
+        nn.utils.clip_grads_with_norm_(kind, limit, norm)
+    return norm

@@ -16,7 +16,6 @@ from eos.compose import refuse
 from eos.compose.cost import ModelCost, cost_of
 from eos.compose.run import RunRecipe, read_run_recipe, save_run_recipe
 from eos.errors import CompositionError, RunError
-from eos.models import load_weights, save_weights
 from eos.tasks.task import AbstractTask, Split
 from eos.training.bookkeeping import Watch
 from eos.training.config import TrainingOptions
@@ -31,6 +30,7 @@ from eos.training.provenance import device_name, peak_memory, provenance
 from eos.training.recompute import recompute_blocks
 from eos.training.report import AbstractReport, report_on
 from eos.training.result import Result, Status, plain, read_result
+from eos.training.sharding import refuse_sharding, save_whole, take
 from eos.training.state import seed_everything
 from eos.training.stopping import EvaluationAbandoned, RunAbandoned, StopRequest
 from eos.training.world import ALONE, World
@@ -188,6 +188,8 @@ def _prepared(folder: RunFolder, recipe: Recipe, world: World) -> tuple[Training
     # Seeded after the data, whose making may draw numbers or, from a cache, may not.
     seed_everything(recipe.training.seed)
     model = task.model(recipe.model)
+    if world.sharded:
+        refuse_sharding(model)
     if recipe.training.recompute:
         recompute_blocks(model)
     if world.size > 1:
@@ -259,13 +261,8 @@ def _finish(
     state, world, options = module.state, module.world, recipe.training
     trained_for = module.clock.seconds()
     if recipe.training.keep == "best" and state.best_step is not None and state.best_step != state.step:
-        load_weights(module.model, folder.checkpoints.best(state.best_step))
-
-    def keep() -> None:
-        with replacing(folder.weights) as temporary:
-            save_weights(module.model, temporary)
-
-    world.lead(keep)
+        take(module.model, folder.checkpoints.best(state.best_step), world)
+    save_whole(module.model, folder.weights, world)
     found: dict[Split, Evaluation] = {}
     try:
         for split in HELD_OUT:
@@ -283,8 +280,8 @@ def _finish(
         standard=asdict(task.standard),
         signal=None if found else stop.signal,
     )
-    # a row that several processes share may be too long for one
-    if found and world.leads and world.sequence is None:
+    # a row or a model that several processes share may be too large for one
+    if found and world.leads and world.sequence is None and not world.sharded:
         _show(folder, recipe, module, task, result, cost)
     return result
 

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch._C._distributed_c10d import HashStore
 
 from eos.config import ModelRecipe
 from eos.errors import RunError
@@ -40,6 +41,7 @@ class World:
         size: how many there are.
         local: how many of them are on this machine.
         parts: processes that share a sequence.
+        sharded: each holds a share of the model; one process may.
         sequence: they, where there are several.
         prompt: they all, for small numbers on the CPU; waits no longer than a step.
         patient: they all; waits long.
@@ -49,6 +51,7 @@ class World:
     size: int = 1
     local: int = 1
     parts: int = 1
+    sharded: bool = False
     sequence: SequenceGroup | None = None
     prompt: dist.ProcessGroup | None = None
     patient: dist.ProcessGroup | None = None
@@ -67,6 +70,7 @@ class World:
     def summary(self) -> str:
         """For the log; nothing of one process."""
         shared = f", {self.parts} to a sequence" if self.parts > 1 else ""
+        shared += ", with a share of the model each" if self.sharded else ""
         return f", one of {self.size} processes{shared}" if self.size > 1 else ""
 
     def refuse(self, task: AbstractTask, model: ModelRecipe, options: TrainingOptions) -> None:
@@ -79,6 +83,8 @@ class World:
             raise RunError(
                 f"training.sequence_parts={options.sequence_parts} needs processes that torchrun begins for one run"
             )
+        if (options.strategy == "fsdp") is not self.sharded:
+            raise RunError("training.strategy=fsdp is there for eos train with one seed alone; take ddp")
         shares = self.rows[1]
         if options.rows % (shares * options.accumulate):
             raise RunError(
@@ -199,25 +205,30 @@ def assembled(options: TrainingOptions) -> Iterator[World]:
             f"training.sequence_parts={parts} does not divide {size} process{'es' * (size > 1)}: begin a multiple of "
             f"it, as in torchrun --nproc-per-node {parts} --no-python eos train …"
         )
-    if size == 1:
+    if size == 1 and options.strategy == "ddp":
         yield ALONE
         return
     cuda = options.device != "cpu" and torch.cuda.is_available()
-    if cuda and int(os.environ["LOCAL_WORLD_SIZE"]) > torch.cuda.device_count():
+    local = int(os.environ["LOCAL_WORLD_SIZE"]) if size > 1 else 1
+    if cuda and local > torch.cuda.device_count():
         raise RunError(
-            f"{os.environ['LOCAL_WORLD_SIZE']} processes on a machine of {torch.cuda.device_count()} GPUs: begin one "
-            "for each, or take training.device=cpu"
+            f"{local} processes on a machine of {torch.cuda.device_count()} GPUs: begin one for each, or take "
+            "training.device=cpu"
         )
-    if cuda:
-        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    dist.init_process_group("nccl" if cuda else "gloo", timeout=STEP)
+    backend = "nccl" if cuda else "gloo"
+    if size == 1:
+        dist.init_process_group(backend, store=HashStore(), rank=0, world_size=1)
+    else:
+        if cuda:
+            torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+        dist.init_process_group(backend, timeout=STEP)
     try:
-        yield _world(options, size)
+        yield _world(options, size, local)
     finally:
         dist.destroy_process_group()
 
 
-def _world(options: TrainingOptions, size: int) -> World:
+def _world(options: TrainingOptions, size: int, local: int) -> World:
     rank, parts = dist.get_rank(), options.sequence_parts
     sequence = None
     if parts > 1:
@@ -227,8 +238,9 @@ def _world(options: TrainingOptions, size: int) -> World:
     world = World(
         rank=rank,
         size=size,
-        local=int(os.environ["LOCAL_WORLD_SIZE"]),
+        local=local,
         parts=parts,
+        sharded=options.strategy == "fsdp",
         sequence=sequence,
         prompt=dist.new_group(backend="gloo", timeout=STEP),
         patient=dist.new_group(backend="gloo", timeout=PREPARATION),

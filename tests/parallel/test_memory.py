@@ -1,10 +1,5 @@
 """Of a long sequence every process holds its part: peak memory beyond the bare process and the weights."""
 
-import resource
-import threading
-import time
-from pathlib import Path
-
 import pytest
 import torch
 import torch.distributed as dist
@@ -14,37 +9,10 @@ from eos.compose import load_model_recipe
 from eos.config import Form
 from eos.models import LanguageModel
 from eos.parallel import SequenceGroup, over
+from tests.parallel.peak import Peak
 from tests.parallel.processes import together
 
 LENGTH, VOCABULARY = 65536, 64
-
-
-class Peak:
-    """The most memory that this process holds inside, above what it holds at the start."""
-
-    def __enter__(self) -> "Peak":
-        self._before = self._most = _resident()
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._watch)
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        self._thread.join()
-
-    @property
-    def bytes(self) -> int:
-        return self._most - self._before
-
-    def _watch(self) -> None:
-        while not self._over.is_set():
-            self._most = max(self._most, _resident())
-            time.sleep(0.002)
-
-
-def _resident() -> int:
-    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
 
 
 def peak(recipe: str, form: Form) -> int:

@@ -2,12 +2,9 @@
 
 import os
 import signal
-import socket
 import subprocess
-import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
@@ -21,87 +18,12 @@ from eos.errors import RunError
 from eos.parallel import SequenceGroup
 from eos.tasks.task import AbstractTask
 from eos.training import world as worlds
-from eos.training.folder import RunFolder
 from eos.training.log import read_metrics
 from eos.training.result import read_result
 from eos.training.run import Recipe, make_task
 from eos.training.world import ALONE, World
 from tests.parallel.processes import together
-
-SMALL = (
-    "model=gated_deltanet layers=1 width=16 task.length=32 task.documents=true training.steps=12 training.rows=8 "
-    "training.device=cpu training.validate_every=6 training.evaluation_tokens=1024 training.validation_tokens=1024 "
-    "training.log_every=3 training.sample=0"
-).split()
-TORCHRUN = Path(sys.executable).with_name("torchrun")
-EOS = Path(sys.executable).with_name("eos")
-
-
-@contextmanager
-def begun(count: int, *words: str, folder: Path, places: Sequence[str] = ()) -> Iterator["subprocess.Popen[str]"]:
-    """eos train in so many processes; what is left of them at the end is killed."""
-    meet = places or ["--standalone"]
-    command = [str(TORCHRUN), *meet, "--nproc-per-node", str(count), "--no-python", str(EOS), "train", *words]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen(
-        command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
-    try:
-        yield process
-    finally:
-        if process.poll() is None:
-            process.terminate()
-            process.communicate(timeout=60)
-
-
-def done(count: int, *words: str, folder: Path, hosts: int = 1) -> str:
-    """What they said, once they are done; with several hosts, what those of all said that have so many each."""
-    places: list[list[str]] = [[]]
-    if hosts > 1:
-        # as on two machines of a cluster that see one file system
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            endpoint = f"127.0.0.1:{free.getsockname()[1]}"
-        meet = [
-            "--nnodes",
-            str(hosts),
-            "--rdzv-backend",
-            "c10d",
-            "--rdzv-endpoint",
-            endpoint,
-            "--local-addr",
-            "127.0.0.1",
-        ]
-        places = [[*meet, "--node-rank", str(host)] for host in range(hosts)]
-    with ExitStack() as stack:
-        begins = [stack.enter_context(begun(count, *words, folder=folder, places=place)) for place in places]
-        said = [process.communicate(timeout=240)[0] for process in begins]
-        assert [process.returncode for process in begins] == [0] * hosts, said
-    return "".join(said)
-
-
-def workers_of(process: "subprocess.Popen[str]") -> list[int]:
-    """The processes that torchrun has begun."""
-    return [int(child) for child in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
-
-
-def wait_for_a_checkpoint(run: Path, process: "subprocess.Popen[str]") -> None:
-    until = time.monotonic() + 120
-    while not RunFolder(run).checkpoints.index.exists():
-        assert process.poll() is None
-        assert time.monotonic() < until
-        time.sleep(0.05)
-
-
-def numbers(run: Path) -> dict[tuple[int, str], float]:
-    """All that a run logged which does not depend on the clock, and its test metrics."""
-    found = {
-        (row.step, row.metric): row.value
-        for row in read_metrics(run / "metrics.csv")
-        if row.metric != "train/tokens_per_second"
-    }
-    metrics = read_result(run / "result.json").metrics["test"]
-    return found | {(0, name): value for name, value in metrics.items() if value is not None}
+from tests.training.torchrun import EOS, SMALL, begun, done, numbers, wait_for_a_checkpoint, workers_of
 
 
 @pytest.mark.parametrize(
@@ -225,12 +147,13 @@ def test_seeds_and_other_commands_take_one_process(
     monkeypatch.chdir(tmp_path)
     seeds = ["train", *SMALL, "seeds=2", "run=run"]
     assert main([*seeds, "training.sequence_parts=2"]) == 2
+    assert main([*seeds, "training.strategy=fsdp"]) == 2
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
     monkeypatch.setenv("WORLD_SIZE", "2")
     assert main(seeds) == 2
     assert main(["list", "stages"]) == 2
     said = capsys.readouterr().err
-    assert said.count("several seeds are trained one after the other") == 2
+    assert said.count("several seeds are trained one after the other") == 3
     assert "eos list is one process" in said
     assert not list(tmp_path.iterdir())
 
@@ -240,9 +163,8 @@ def other_versions() -> str:
     rank = torch.distributed.get_rank()
     versions = {"torch": "2.0" if rank == 1 else "2.1", "numpy": "2.4"}
     worlds.versions = lambda: versions
-    os.environ["LOCAL_WORLD_SIZE"] = "2"
     try:
-        worlds._world(load_run_recipe(SMALL).training, 2)
+        worlds._world(load_run_recipe(SMALL).training, 2, 2)
     except RunError as error:
         return str(error)
     return ""
