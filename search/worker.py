@@ -57,7 +57,7 @@ class Trainer:
         self.task = task
         self.folder = folder
         training = study.record.base.training
-        steps = budget_in_steps(task, training)
+        steps = budget_in_steps(task, study.record.base.model, training)
         if study.record.search.pruner != "none" and (steps is None or training.validate_every is None):
             raise RecipeError(
                 f"pruner={study.record.search.pruner} looks at validations of a known number of steps: set "

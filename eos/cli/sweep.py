@@ -47,6 +47,11 @@ def command(overrides: tuple[str, ...], plan_only: bool, retry: bool) -> int:
       eos sweep experiment=mqar_small model=gla,llama learning_rate=3e-3,1e-2 seeds=3 jobs=2
       eos sweep suite=mad_small model=gla,mamba2 jobs=2
     """
+    return train_sweep(overrides, plan_only=plan_only, retry=retry)
+
+
+def train_sweep(overrides: tuple[str, ...], *, plan_only: bool, retry: bool, command: str = "sweep") -> int:
+    """What :func:`command` does; messages name the command by which it goes on."""
     request = split(overrides)
     # Only now, so that help is shown without waiting for PyTorch.
     from eos.cli.result import BY_SIGNAL
@@ -57,7 +62,7 @@ def command(overrides: tuple[str, ...], plan_only: bool, retry: bool) -> int:
     from eos.training.sweep_time import predict, threads_of_each
 
     jobs = whole(request.own.get("jobs", "1"), "jobs")
-    path, sweep, recipes, recorded = locate(request)
+    path, sweep, recipes, recorded = locate(request, command)
     points = states(sweep, path, recorded)
     todo = to_do(points, retry=retry)
     prediction = predict(recipes if todo else {}, seeds=len(sweep.seeds or [1]), threads=threads_of_each(jobs))
@@ -73,7 +78,7 @@ def command(overrides: tuple[str, ...], plan_only: bool, retry: bool) -> int:
     def each(progress: Progress) -> None:
         click.echo(progress_line(progress, path), err=True)
 
-    then = go_on(path, jobs=jobs)
+    then = go_on(path, jobs=jobs, command=command)
     plugins = registry.plugin_folders()
     try:
         signal = run_sweep(sweep, path, jobs=jobs, retry=retry, plugins=plugins, prediction=prediction, each=each)
@@ -91,7 +96,7 @@ def command(overrides: tuple[str, ...], plan_only: bool, retry: bool) -> int:
     return 0
 
 
-def locate(request: Request) -> "tuple[Path, Sweep, dict[str, Recipe], dict[str, Point]]":
+def locate(request: Request, command: str) -> "tuple[Path, Sweep, dict[str, Recipe], dict[str, Point]]":
     """The folder, what to train there, the recipe of every combination, and how far each was when last seen.
 
     Raises:
@@ -117,7 +122,7 @@ def locate(request: Request) -> "tuple[Path, Sweep, dict[str, Recipe], dict[str,
     if not same_choices(begun, sweep):
         raise RunError(
             f"{path} was begun with other choices than these; choose another run=PATH, or go on with its own: "
-            + go_on(path, jobs=1)
+            + go_on(path, jobs=1, command=command)
         )
     # A stage that was mended since is left out no longer.
     begun = replace(begun, refused={key: why for key, why in begun.refused.items() if key in sweep.refused})

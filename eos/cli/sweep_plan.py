@@ -75,9 +75,9 @@ def progress_line(progress: "Progress", path: Path) -> str:
     return line if progress.status == "finished" else f"{line}; its log: {path / progress.cell.folder}.log"
 
 
-def go_on(path: Path, *, jobs: int) -> str:
-    """The command that goes on with a sweep."""
-    return again("sweep", f"run={path}", "resume=true", *([f"jobs={jobs}"] if jobs > 1 else []))
+def go_on(path: Path, *, jobs: int, command: str) -> str:
+    """What goes on with a sweep."""
+    return again(command, f"run={path}", "resume=true", *([f"jobs={jobs}"] if jobs > 1 else []))
 
 
 def show(sweep: "Sweep", found: "list[Score]", path: Path) -> None:

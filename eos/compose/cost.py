@@ -79,6 +79,7 @@ class ModelCost:
     Arguments:
         length: T, of a training sequence and of what decoding has seen.
         parameters: trained numbers.
+        non_embedding: those outside of embeddings and a linear head, the N of scaling laws.
         mixers: by name, those that stand in the layout; of an encoder beside a decoder as ``encoder.NAME``.
         training: a token of training, weights' own traffic left out (a batch shares it).
         decoding: a token of decoding one sequence, which reads every weight.
@@ -88,6 +89,7 @@ class ModelCost:
 
     length: int
     parameters: int
+    non_embedding: int
     mixers: dict[str, MixerCost]
     training: Work
     decoding: Work
@@ -149,6 +151,8 @@ def cost_of(
     parameters = sum(parameter.numel() for parameter in model.parameters())
     parameters += sum(n * sum(own.numel() for own in set(block.parameters()) - shared) for block, n in more.items())
     embeddings = [module.weight.numel() for module in model.modules() if isinstance(module, nn.Embedding)]
+    head = getattr(model, "head", None)
+    ends = sum(embeddings) + (head.weight.numel() if isinstance(head, nn.Linear) else 0)
     # A token meets the weights of an embedding only where the head shares them.
     met = parameters - sum(embeddings) + (embeddings[-1] if getattr(model, "head", model) is None else 0)
     moved = _moved(model, recipe.width) + sum(n * _moved(block, recipe.width) for block, n in more.items())
@@ -160,6 +164,7 @@ def cost_of(
     return ModelCost(
         length=length,
         parameters=parameters,
+        non_embedding=parameters - ends,
         mixers=mixers,
         training=forward * PASSES,
         decoding=sum((mixer.step * n for mixer, n in times), Work(flops=2 * met, bytes=FLOAT * met)),

@@ -1,10 +1,11 @@
-"""Which runs and studies stand below some folders."""
+"""Which runs, studies and ladders stand below some folders."""
 
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from eos.dashboard.ladders import LADDER
 from eos.errors import DataError
 from eos.training.folder import RunFolder
 from eos.training.group import RECORD as GROUP
@@ -22,22 +23,25 @@ class Found:
     Arguments:
         runs: folders of single runs, sorted.
         studies: folders of searches.
+        ladders: folders of ladders whose laws were fitted.
         closed: folders that may not be read, with the reason.
     """
 
     runs: list[Path] = field(default_factory=list)
     studies: list[Path] = field(default_factory=list)
+    ladders: list[Path] = field(default_factory=list)
     closed: dict[Path, str] = field(default_factory=dict)
 
 
 def find(roots: Sequence[Path]) -> Found:
-    """All runs and studies in and below ``roots``, each once.
+    """All runs, studies and ladders in and below ``roots``, each once.
 
     Raises:
         DataError: one of them is no folder.
     """
     runs: dict[Path, Path] = {}
     studies: dict[Path, Path] = {}
+    ladders: dict[Path, Path] = {}
     closed: dict[Path, str] = {}
     for root in roots:
         if not root.is_dir():
@@ -50,9 +54,16 @@ def find(roots: Sequence[Path]) -> Found:
                     runs.setdefault(folder.resolve(), folder)
                 if (folder / STUDY).exists():
                     studies.setdefault(folder.resolve(), folder)
+                if (folder / LADDER).exists():
+                    ladders.setdefault(folder.resolve(), folder)
             except OSError as error:
                 closed[folder] = str(error.strerror)
-    return Found(runs=sorted(runs.values()), studies=sorted(studies.values()), closed=closed)
+    return Found(
+        runs=sorted(runs.values()),
+        studies=sorted(studies.values()),
+        ladders=sorted(ladders.values()),
+        closed=closed,
+    )
 
 
 def _folders(folder: Path, above: set[tuple[int, int]], closed: dict[Path, str]) -> Iterator[Path]:

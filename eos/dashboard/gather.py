@@ -13,6 +13,7 @@ from typing import Any
 from eos.dashboard.cells import STAGES, Cell, cell_of, differing, name_cells
 from eos.dashboard.curves import fit, pack
 from eos.dashboard.find import find
+from eos.dashboard.ladders import Ladder, Ladders
 from eos.dashboard.levels import Levels
 from eos.dashboard.log import Curve
 from eos.dashboard.memory import memory_pictures
@@ -58,6 +59,7 @@ class Reader:
         self._command = command
         self._read: dict[Path, tuple[object, Run]] = {}
         self._studies = Studies()
+        self._ladders = Ladders()
         #: What the last page was made of, and that page: while nothing changes nothing is made anew.
         self._last: tuple[list[object], list[object], Gathered] | None = None
 
@@ -78,7 +80,9 @@ class Reader:
         """
         found = find(self._roots)
         readings = self._studies.read([*map(str, found.studies), *self._storages])
+        ladders = self._ladders.read(found.ladders)
         problems = [{"path": each.place, "error": each.error} for each in readings if each.study is None]
+        problems += [{"path": str(each.folder), "error": each.error} for each in ladders if each.models is None]
         problems += [{"path": str(path), "error": reason} for path, reason in found.closed.items()]
         runs: list[Run] = []
         for done, path in enumerate(found.runs):
@@ -90,13 +94,18 @@ class Reader:
             except Exception as error:  # noqa: BLE001 - however one run is damaged, the others are shown
                 problems.append({"path": str(path), "error": f"it cannot be read ({type(error).__name__}: {error})"})
         each(len(found.runs), len(found.runs))
-        parts, beside = [*runs, *readings], [problems, list(links)]
+        parts, beside = [*runs, *readings, *ladders], [problems, list(links)]
         if self._last is None or not _same(self._last[0], parts) or self._last[1] != beside:
-            self._last = (parts, beside, self._gathered(runs, readings, problems, links))
+            self._last = (parts, beside, self._gathered(runs, readings, ladders, problems, links))
         return self._last[2]
 
     def _gathered(
-        self, runs: list[Run], readings: Sequence[Reading], problems: list[Plain], links: Sequence[Mapping[str, str]]
+        self,
+        runs: list[Run],
+        readings: Sequence[Reading],
+        ladders: Sequence[Ladder],
+        problems: list[Plain],
+        links: Sequence[Mapping[str, str]],
     ) -> Gathered:
         runs = sorted(runs, key=lambda run: (str(run.path.parent), _seed(run) or 0, run.path.name))
         trials = {path: (each.study["name"], number) for each in readings if each.study for path, number in each.runs}
@@ -117,6 +126,7 @@ class Reader:
             "curves_left_out": {"tags": held.left_out, "points": held.points},
             "recall": list(_maps(cells, members, runs)),
             "memory": [picture for held in members for picture in memory_pictures(held[0], runs[held[0]].learned)],
+            "ladders": [each.plain for each in ladders if each.models is not None],
             "studies": [shown for each in readings if (shown := each.shown(places)) is not None],
         }
         return Gathered(data=_finite(data), curves=packer.packed(), runs=runs)

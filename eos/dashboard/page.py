@@ -38,6 +38,7 @@ SCRIPTS = (
     "pages/curves.js",
     "pages/curveplot.js",
     "pages/tradeoffs.js",
+    "pages/scaling.js",
     "pages/recall.js",
     "pages/recallplot.js",
     "pages/search.js",

@@ -22,14 +22,18 @@ MANNER = frozenset(
 class TrainingOptions:
     """How a model is trained: budget, optimiser, evaluation, checkpoints, machine.
 
-    The budget is ``steps``, ``tokens`` or ``minutes``; with ``minutes`` beside one of the others, training ends at
-    whichever comes first. Learning rates follow the share of the budget that is used up (the larger share where there
-    are two), so that the schedule always completes. Numbers of a run repeat exactly from its seed, on one CPU with one
-    number of threads, unless ``minutes`` is set: then the learning rate depends on the speed of the machine.
+    The budget is ``steps``, ``tokens``, ``tokens_per_parameter`` or ``minutes``; with ``minutes`` beside one of the
+    others, training ends at whichever comes first. Learning rates follow the share of the budget that is used up (the
+    larger share where there are two), so that the schedule always completes. Numbers of a run repeat exactly from its
+    seed, on one CPU with one number of threads, unless ``minutes`` is set: then the learning rate depends on the speed
+    of the machine.
     """
 
     steps: int | None = option(None, "optimiser steps; null where tokens or minutes say when to stop", low=1)
     tokens: int | None = option(None, "tokens to train on, rounded up to whole steps", low=1)
+    tokens_per_parameter: float | None = option(
+        None, "tokens to train on for each parameter outside of embedding and head, in whole steps", above=0
+    )
     minutes: float | None = option(None, "wall-clock time of training, validations included", above=0)
     rows: int = option(32, "sequences a step", low=1)
     accumulate: int = option(1, "parts that a step's rows are computed in, one after the other: saves memory", low=1)
@@ -82,10 +86,12 @@ class TrainingOptions:
 
     @model_validator(mode="after")
     def _check(self) -> "TrainingOptions":
-        if self.steps is None and self.tokens is None and self.minutes is None:
+        budgets = {name: getattr(self, name) for name in ("steps", "tokens", "tokens_per_parameter")}
+        given = [f"{name}={value}" for name, value in budgets.items() if value is not None]
+        if not given and self.minutes is None:
             raise ValueError("no budget: set training.steps, training.tokens or training.minutes")
-        if self.steps is not None and self.tokens is not None:
-            raise ValueError(f"two budgets: steps={self.steps} and tokens={self.tokens}; set one of them to null")
+        if len(given) > 1:
+            raise ValueError(f"several budgets: {' and '.join(given)}; set all but one to null")
         if self.rows % self.accumulate:
             raise ValueError(f"rows={self.rows} do not divide into accumulate={self.accumulate} equal parts")
         if self.patience is not None and self.validate_every is None:

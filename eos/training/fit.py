@@ -9,6 +9,8 @@ from contextlib import closing, contextmanager
 import torch
 from lightning.pytorch import Trainer
 
+from eos.compose.cost import cost_of
+from eos.config import ModelRecipe
 from eos.errors import RunError
 from eos.tasks.task import AbstractTask
 from eos.training.bookkeeping import Bookkeeping, Watch
@@ -91,11 +93,20 @@ def fit(
             bookkeeping.validate()
 
 
-def budget_in_steps(task: AbstractTask, options: TrainingOptions) -> int | None:
+def budget_in_steps(task: AbstractTask, model: ModelRecipe, options: TrainingOptions) -> int | None:
     """The budget in steps, or None when time is the only budget."""
-    if options.tokens is None:
-        return options.steps
-    return math.ceil(options.tokens / (options.rows * task.length))
+    parameters = 0
+    if options.tokens_per_parameter is not None:
+        parameters = cost_of(model, make=task.model, length=task.length, grid=task.grid).non_embedding
+    return steps_of(options, length=task.length, parameters=parameters)
+
+
+def steps_of(options: TrainingOptions, *, length: int, parameters: int) -> int | None:
+    """The budget in steps of rows of so many tokens, for so many parameters outside of embedding and head."""
+    tokens: float | None = options.tokens
+    if options.tokens_per_parameter is not None:
+        tokens = options.tokens_per_parameter * parameters
+    return options.steps if tokens is None else math.ceil(tokens / (options.rows * length))
 
 
 def torch_device(device: Device) -> torch.device:

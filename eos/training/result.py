@@ -29,6 +29,7 @@ class Result:
         best_step: step of the best validation, whose weights were kept unless the last were asked for; None where
             training validated nothing.
         parameters: trained numbers of the model.
+        non_embedding_parameters: those outside of embeddings and a linear head.
         training_flops_per_token, decoding_flops_per_token: floating-point operations, at the task's length; the latter
             and what decoding keeps are None for a model that sees what comes later.
         state_bytes: what decoding keeps of a sequence of the task's length.
@@ -51,6 +52,7 @@ class Result:
     tokens: int = 0
     best_step: int | None = None
     parameters: int | None = None
+    non_embedding_parameters: int | None = None
     training_flops_per_token: float | None = None
     decoding_flops_per_token: float | None = None
     state_bytes: int | None = None

@@ -185,6 +185,7 @@ def _prepared(folder: RunFolder, recipe: Recipe, world: World) -> tuple[Training
     # What cannot make a batch is said before anything is trained.
     task.train_batch(recipe.training.order, 0, recipe.training.rows)
     world.refuse(task, recipe.model, recipe.training)
+    steps = budget_in_steps(task, recipe.model, recipe.training)
     # Seeded after the data, whose making may draw numbers or, from a cache, may not.
     seed_everything(recipe.training.seed)
     model = task.model(recipe.model)
@@ -195,7 +196,7 @@ def _prepared(folder: RunFolder, recipe: Recipe, world: World) -> tuple[Training
     if world.size > 1:
         # dropout is every process's own
         torch.manual_seed(recipe.training.seed + world.rank)
-    return TrainingModule(model, recipe.training, steps=budget_in_steps(task, recipe.training), world=world), task
+    return TrainingModule(model, recipe.training, steps=steps, world=world), task
 
 
 def _complete(
@@ -273,6 +274,7 @@ def _finish(
     result = replace(
         _result("finished" if found else "stopped", recipe, module, device, found=found),
         training_seconds=trained_for,
+        non_embedding_parameters=cost.non_embedding,
         training_flops_per_token=cost.training.flops,
         decoding_flops_per_token=cost.decoding.flops if task.causal else None,
         state_bytes=cost.memory if task.causal else None,

@@ -121,7 +121,7 @@ def predict(recipes: Mapping[str, Recipe], *, seeds: int, threads: int | None) -
         unknown = reason
     for folder, case in cases.items():
         options = case.recipe.training
-        steps = budget_in_steps(case.task, options)
+        steps = budget_in_steps(case.task, case.recipe.model, options)
         limits = [] if options.minutes is None else [60 * options.minutes]
         if steps is not None:
             step = over * case.predicted(machine[case.device], rows=options.rows)

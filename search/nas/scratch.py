@@ -29,7 +29,11 @@ PASSES = 3
 def budget(search: Search) -> TrainingOptions:
     """How networks are trained from scratch."""
     steps, options = search.space.nas.retrain.steps, search.base.training
-    return options if steps is None else replace(options, steps=steps, tokens=None, minutes=None)
+    return (
+        options
+        if steps is None
+        else replace(options, steps=steps, tokens=None, tokens_per_parameter=None, minutes=None)
+    )
 
 
 def tokens(search: Search) -> float:

@@ -18,6 +18,7 @@ PAGES = {
     "stages": "Stages",
     "curves": "Curves",
     "tradeoffs": "Trade-offs",
+    "scaling": "Scaling",
     "recall": "Recall maps",
     "search": "Search",
     "run": "Run",

@@ -58,6 +58,7 @@ def made(runs: int, *, failed: bool = False, hostile: bool = False, seed: int = 
         "trouble": None,
         "recall": _recall(cells, numbers),
         "memory": _memory(records, numbers),
+        "ladders": [_ladder(numbers)] if runs > 1 else [],
         "studies": [_study(numbers)] if runs > 1 else [],
     }
     return (_with_markup(data) if hostile else data), packed
@@ -410,3 +411,46 @@ def _with_markup(data: Json) -> Json:
             f"{key}{HOSTILE if key == 'model.width' else ''}": item for key, item in cell["recipe"].items()
         }
     return dict(result)
+
+
+def _ladder(numbers: np.random.Generator) -> Json:
+    """Two models of three sizes and budgets; the second has too few runs for a law of both."""
+    models: Json = {}
+    for model, sizes in (("gla", (2.5e4, 1e5, 3e5)), ("llama · wide", (1e5,))):
+        points = [
+            {
+                "parameters": n,
+                "tokens": d,
+                "compute": 7.0 * n * d,
+                "loss": 1.2 + 30 * n**-0.35 + 40 * d**-0.3 + 0.01 * numbers.random(),
+                "folder": f"{model}-{n}-{d}",
+            }
+            for n, d in itertools.product(sizes, (1e5, 4e5, 2e6))
+        ]
+        points.sort(key=lambda point: point["compute"])
+        budgets = [
+            {
+                "compute": 10.0**k * points[-1]["compute"],
+                "best": {"parameters": 2e5 * 3.0**k, "tokens": 2e6 * 3.0**k, "loss": 2.0 - 0.1 * k},
+                "parameters": [1e5 * 3.0**k, 4e5 * 3.0**k],
+                "loss": [1.9 - 0.1 * k, 2.1 - 0.1 * k],
+            }
+            for k in range(3)
+        ]
+        whole = len(sizes) > 1
+        models[model] = {
+            "points": points,
+            "frontier": points[::2],
+            "power": {"floor": 0.0, "coefficients": [0.2], "exponents": [0.13], "residual": 0.02},
+            "exponent": [0.1, 0.16],
+            "both": {"floor": 1.2, "coefficients": [30.0, 40.0], "exponents": [0.35, 0.3], "residual": 0.01}
+            if whole
+            else None,
+            "exponents": [[0.3, 0.4], [0.25, 0.35]] if whole else None,
+            "share": {"parameters": 0.46, "range": [0.4, 0.5]} if whole else None,
+            "budgets": budgets if whole else [],
+            "missing": []
+            if whole
+            else ["law of parameters and tokens: a law of 5 numbers needs at least as many runs"],
+        }
+    return {"name": "ladder", "folder": "runs/ladder", "models": models}

@@ -241,7 +241,7 @@ def test_links_lead_to_the_run(visit: Open) -> None:
     assert page.locator("main h2").inner_text() == name
 
 
-@pytest.mark.parametrize("name", ["stages", "curves", "tradeoffs", "recall", "search", "run", "memory"])
+@pytest.mark.parametrize("name", ["stages", "curves", "tradeoffs", "scaling", "recall", "search", "run", "memory"])
 def test_figures_are_saved_for_paper(visit: Open, name: str, tmp_path: Path) -> None:
     """Vectors without scripts or links, on white whatever the theme; pictures at three times the size."""
     visitor = visit("48", f"/{name}?theme=dark")

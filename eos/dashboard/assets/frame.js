@@ -5,6 +5,7 @@ const TITLES = {
   stages: "Stages",
   curves: "Curves",
   tradeoffs: "Trade-offs",
+  scaling: "Scaling",
   recall: "Recall maps",
   search: "Search",
   run: "Run",

@@ -29,6 +29,7 @@ const DEFAULTS = {
   part: "",
   length: "",
   study: "",
+  ladder: "",
   pruned: true,
   top: "100",
   across: "",
@@ -38,7 +39,7 @@ const DEFAULTS = {
   against: "",
   memory: "",
 };
-const PAGES = ["overview", "stages", "curves", "tradeoffs", "recall", "search", "run", "memory"];
+const PAGES = ["overview", "stages", "curves", "tradeoffs", "scaling", "recall", "search", "run", "memory"];
 
 const state = { page: "overview", unknown: [], linked: new Set(), ...structuredClone(DEFAULTS) };
 
@@ -65,7 +66,7 @@ function readFragment(fragment) {
 
 // What each setting can name in these records.
 function nameable(view) {
-  const { cells, runs, studies, recall, curves } = store.data;
+  const { cells, runs, studies, ladders, recall, curves } = store.data;
   const study = chosenStudy();
   const tags = distinct(curves.map((entry) => entry.tag));
   const cell = (address) => cellAt(address) !== null;
@@ -92,6 +93,7 @@ function nameable(view) {
     mode: among(["value", "difference"]),
     part: among(recall.map((entry) => entry.part)),
     length: among(recall.flatMap((entry) => entry.rows).map(String)),
+    ladder: among(ladders.map((other) => other.folder)),
     study: among(studies.map((other) => other.name)),
     top: among(Object.keys(BEST)),
     across: among(study ? parametersOf(study) : []),
