@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
-from scipy.special import logsumexp, softmax
+from threadpoolctl import threadpool_limits
 
 from eos.errors import RunError
 
@@ -24,7 +24,12 @@ Numbers = NDArray[np.float64]
 
 #: Beyond so many nats of log L a residual counts by its size, not its square.
 DELTA = 1e-3
-#: Exponents, coefficients and irreducible losses (in nats of their logarithm) that fits start from.
+#: Steeper than this no loss is known to fall; fits to few runs would run off.
+STEEPEST = 2.0
+#: What the logarithms of coefficients and of the loss that nothing gets below are looked for between.
+_COEFFICIENT, _FLOOR = (-60.0, 120.0), (-20.0, 20.0)
+#: Exponents, coefficients and irreducible losses (in nats of their logarithm) that fits start from: the nearest of all.
+_STARTS = 16
 _EXPONENTS, _COEFFICIENTS, _FLOORS = (0.1, 0.3, 0.6), (0.0, 5.0, 10.0), (-1.0, 0.0, 1.0)
 
 
@@ -35,7 +40,7 @@ class Law:
     Arguments:
         floor: E, nats; 0 where the law has none.
         coefficients: a_j.
-        exponents: b_j.
+        exponents: b_j, 0 ≤ b_j ≤ 2.
         residual: root mean square of what is left of log L.
     """
 
@@ -69,8 +74,9 @@ def fit(sizes: Sequence[Sequence[float]], losses: Sequence[float], *, floor: boo
         raise RunError(f"a law of {wanted} numbers needs at least as many runs, got {len(y)}")
     if any(len(np.unique(column)) < 2 for column in x.T):
         raise RunError("runs of one size alone say nothing of how losses fall with it")
-    starts = itertools.product(*[_COEFFICIENTS, _EXPONENTS] * terms, _FLOORS if floor else (-math.inf,))
-    found = min((_descend(np.array(start), x, y) for start in starts), key=lambda each: each[0])
+    grid = itertools.product(*[_COEFFICIENTS, _EXPONENTS] * terms, _FLOORS if floor else (-math.inf,))
+    starts = sorted(map(np.array, grid), key=lambda start: float(np.abs(_left(start, x, y)).sum()))
+    found = min((_descend(start, x, y) for start in starts[:_STARTS]), key=lambda each: each[0])
     return _law(found[1], x, y)
 
 
@@ -133,6 +139,19 @@ def _parts(numbers: Numbers, x: Numbers) -> Numbers:
     return np.column_stack([log_a - b * np.log(x), np.full(len(x), log_floor)])
 
 
+def _left(numbers: Numbers, x: Numbers, y: Numbers) -> Numbers:
+    """What a law leaves of log L, [runs]."""
+    return _summed(_parts(numbers, x))[0] - np.log(y)
+
+
+def _summed(parts: Numbers) -> tuple[Numbers, Numbers]:
+    """The logarithm of the sum of what parts [runs, terms + 1] are logarithms of, and their shares of it."""
+    most = parts.max(axis=1, keepdims=True)
+    sizes = np.exp(parts - most)
+    whole = sizes.sum(axis=1, keepdims=True)
+    return (most + np.log(whole))[:, 0], sizes / whole
+
+
 def _descend(start: Numbers, x: Numbers, y: Numbers) -> tuple[float, Numbers]:
     """The sum of Huber losses at the end of a descent, and the numbers there."""
     log_x, log_y, has_floor = np.log(x), np.log(y), np.isfinite(start[-1])
@@ -141,25 +160,30 @@ def _descend(start: Numbers, x: Numbers, y: Numbers) -> tuple[float, Numbers]:
         return free if has_floor else np.append(free, -math.inf)
 
     def loss(free: Numbers) -> tuple[float, Numbers]:
-        parts = _parts(whole(free), x)
-        left = logsumexp(parts, axis=1) - log_y
+        log_sum, shares = _summed(_parts(whole(free), x))
+        left = log_sum - log_y
         small = np.abs(left) <= DELTA
         value = np.where(small, left**2 / 2, DELTA * (np.abs(left) - DELTA / 2)).sum()
-        slope = np.clip(left, -DELTA, DELTA)[:, None] * softmax(parts, axis=1)
+        slope = np.clip(left, -DELTA, DELTA)[:, None] * shares
         gradient = np.empty(len(start))
         gradient[0:-1:2], gradient[1:-1:2] = slope[:, :-1].sum(0), -(slope[:, :-1] * log_x).sum(0)
         gradient[-1] = slope[:, -1].sum()
         return float(value), gradient if has_floor else gradient[:-1]
 
-    free = start if has_floor else start[:-1]
+    terms = len(start) // 2
+    bounds = [_COEFFICIENT, (0.0, STEEPEST)] * terms + ([_FLOOR] if has_floor else [])
+    free = np.clip(start if has_floor else start[:-1], *np.array(bounds).T)
     # DELTA² is the size of what is summed: a descent that stops at the usual 1e-9 would stop at once
-    scaled = minimize(
-        lambda z: tuple(each / DELTA**2 for each in loss(z)),
-        free,
-        jac=True,
-        method="L-BFGS-B",
-        options={"maxiter": 2000, "ftol": 1e-14, "gtol": 1e-8},
-    )
+    # matrices of a few numbers: threads would wait for each other a hundred times as long as they compute
+    with threadpool_limits(1):
+        scaled = minimize(
+            lambda z: tuple(each / DELTA**2 for each in loss(z)),
+            free,
+            jac=True,
+            method="L-BFGS-B",
+            bounds=bounds,
+            options={"maxiter": 2000, "ftol": 1e-14, "gtol": 1e-8},
+        )
     return float(scaled.fun), whole(scaled.x)
 
 
@@ -169,10 +193,9 @@ def _numbers(law: Law) -> Numbers:
 
 
 def _law(numbers: Numbers, x: Numbers, y: Numbers) -> Law:
-    left = logsumexp(_parts(numbers, x), axis=1) - np.log(y)
     return Law(
         floor=float(np.exp(numbers[-1])),
         coefficients=tuple(float(a) for a in np.exp(numbers[0:-1:2])),
         exponents=tuple(float(b) for b in numbers[1:-1:2]),
-        residual=float(np.sqrt(np.mean(left**2))),
+        residual=float(np.sqrt(np.mean(_left(numbers, x, y) ** 2))),
     )

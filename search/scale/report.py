@@ -82,7 +82,7 @@ def _laws(studies: Mapping[str, Study]) -> Table:
                 continue
             exponents = [*law.exponents, None][:2]
             ends: list[Cell] = [end for each in ranges if each is not None for end in each]
-            floor = law.floor or None
+            floor = law.floor if law.floor > 1e-6 else None
             rows.append(
                 [model, name, floor, *[*law.coefficients, None][:2], *exponents, *[*ends, *[None] * 4][:4],
                  law.residual, len(one.frontier) if len(law.exponents) == 1 else len(one.points)]

@@ -1,11 +1,10 @@
 """What runs of several sizes say together: a law of parameters and tokens, the frontier, and what a budget buys."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from eos.errors import RunError
-from search.scale.law import Law, Optimum, bootstrap, fit, interval, optimum
+from search.scale.law import STEEPEST, Law, Optimum, bootstrap, fit, interval, optimum
 from search.scale.runs import Point
 
 #: FLOPs in a petaFLOP/s for a day, the unit that laws of compute are published in.
@@ -145,11 +144,11 @@ def frontier(points: Sequence[Point]) -> list[Point]:
 
 
 def _tells(law: Law, points: Sequence[Point]) -> bool:
-    """Whether the loss falls with N and with D, over their ranges, by what can be seen."""
+    """Whether the loss falls with N and D, over their ranges, by what can be seen; and not as steeply as is allowed."""
     least, most = ([end(sizes) for sizes in zip(*(point.sizes for point in points), strict=True)] for end in (min, max))
     terms = zip(law.coefficients, law.exponents, least, most, strict=True)
     falls = [a * (low**-b - high**-b) for a, b, low, high in terms]
-    return all(map(math.isfinite, falls)) and min(falls) >= SEEN * law(*least)
+    return min(falls) >= SEEN * law(*least) and max(law.exponents) < 0.99 * STEEPEST
 
 
 def _share(law: Law) -> float:
