@@ -153,7 +153,7 @@ def test_what_is_printed_to_go_on_with_names_the_plugins(
     path = tmp_path / "a sweep"
     line = ("sweep", "--plugins", str(folder), "experiment=mine", f"run={path}")
     assert "2 combinations" in eos(*line, "--plan").out
-    begin(*reversed(locate(split(line[3:]))[:2]))
+    begin(*reversed(locate(split(line[3:]), "sweep")[:2]))
     monkeypatch.setattr(registry, "_folders", ())
     said = eos(*line, "steps=3").err
     command = said.rpartition("go on with its own: ")[2].strip()

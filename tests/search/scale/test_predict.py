@@ -124,5 +124,5 @@ def test_what_a_step_holds_is_as_predicted(name: str, monkeypatch: pytest.Monkey
     assert 0.85 <= held / told <= 1.15
     ((told, held),) = together(1, measured, name, True)
     print(f"{name}, computed again: {told / 2**20:.0f} MiB predicted, {held / 2**20:.0f} held")  # noqa: T201
-    # an upper bound: as much again as a block holds while its gradients are computed
+    # about an upper bound: as much again as a block holds while its gradients are computed
     assert 0.5 <= held / told <= 1.1

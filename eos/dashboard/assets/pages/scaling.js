@@ -30,7 +30,7 @@ pages.scaling = {
             title: "The best size for a budget",
             build: (look) => sizePlot(bought, look),
             description:
-              "By the law of parameters and tokens, from the smallest run to a hundred times the largest; bands are 95 % ranges of runs drawn with replacement. Right of the dotted line it is extrapolation.",
+              "By the law of parameters and tokens, from the largest run to a hundred times it; bands are 95 % ranges of runs drawn with replacement. Right of the dotted line, the largest run of all, it is extrapolation.",
           })
         : null,
       lawTable(ladder, rows),
