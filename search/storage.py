@@ -2,18 +2,24 @@
 
 import os
 import re
+import time
 import warnings
+from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from optuna.exceptions import ExperimentalWarning, OptunaError
+from optuna.exceptions import ExperimentalWarning, OptunaError, StorageInternalError
 from optuna.storages import BaseStorage, GrpcStorageProxy, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
+from sqlalchemy.exc import InterfaceError, OperationalError, PendingRollbackError, SQLAlchemyError
 
 from eos.errors import EOSError, install
 
 #: Seconds that a writer waits for another one to leave a SQLite file, and a worker for a proxy.
 PATIENCE, PATIENCE_OF_PROXY = 60, 10
+#: Seconds that a worker waits for a server that restarts.
+PATIENCE_OF_SERVER = 120
 
 
 class StudyError(EOSError, RuntimeError):
@@ -42,10 +48,54 @@ def open_storage(url: str) -> BaseStorage:
             path = Path(url)
             path.parent.mkdir(parents=True, exist_ok=True)
             return JournalStorage(_Journal(path))
-        keywords = {"connect_args": {"timeout": PATIENCE}} if url.startswith("sqlite") else {"pool_pre_ping": True}
-        return RDBStorage(_with_driver(url), engine_kwargs=keywords)
+        if url.startswith("sqlite"):
+            return RDBStorage(url, engine_kwargs={"connect_args": {"timeout": PATIENCE}})
+        return _Server(_with_driver(url), engine_kwargs={"pool_pre_ping": True})
     except Exception as error:
         raise StudyError(f"the storage {without_password(url)} cannot be used: {_reason(error)}") from error
+
+
+class _Server(RDBStorage):
+    """The database of a server, which is waited for while it restarts: nothing that a trial found is lost by that."""
+
+
+def _waited(method: Callable[..., Any]) -> Callable[..., Any]:
+    """The method, tried again while the server does not answer."""
+
+    @wraps(method)
+    def tried(storage: _Server, *arguments: Any, **keywords: Any) -> Any:
+        until = time.monotonic() + PATIENCE_OF_SERVER
+        while True:
+            try:
+                return method(storage, *arguments, **keywords)
+            except (StorageInternalError, SQLAlchemyError) as error:
+                if not _unanswered(error):
+                    raise
+                if time.monotonic() > until:
+                    raise StudyError(
+                        f"the storage has not answered for {PATIENCE_OF_SERVER} s "
+                        f"({_reason(error.__cause__ or error)}); trials that have finished are kept: once it answers, "
+                        "the same command goes on"
+                    ) from error
+                storage.scoped_session.remove()  # its connection is gone
+                time.sleep(1)
+
+    return tried
+
+
+#: What the cache that Optuna puts before a database asks of it, beside the methods of every storage.
+_OF_CACHE = ("_create_new_trial", "_get_best_trial_id", "_get_stale_trial_ids", "_get_trials", "_set_trial_param")
+for _name in (*(name for name in vars(BaseStorage) if not name.startswith("_")), *_OF_CACHE):
+    setattr(_Server, _name, _waited(getattr(RDBStorage, _name)))
+
+
+def _unanswered(error: BaseException | None) -> bool:
+    """Whether a lost connection, or a server that takes none, lies behind an error."""
+    while error is not None:
+        if isinstance(error, OperationalError | InterfaceError | PendingRollbackError):
+            return True
+        error = error.__cause__
+    return False
 
 
 class _Journal(JournalFileBackend):

@@ -40,8 +40,8 @@ def program(name: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def postgres() -> Iterator[str]:
-    """The URL of an empty database; the server refuses to be root's."""
+def postgres_server() -> Iterator[tuple[str, Callable[[], None]]]:
+    """The URL of an empty database, and what restarts its server at once; the server refuses to be root's."""
     # Not below pytest's own folder, which is closed to other users.
     place, port = Path(tempfile.mkdtemp(prefix="eos-postgres-")), free_port()
     user = []
@@ -53,10 +53,28 @@ def postgres() -> Iterator[str]:
     subprocess.run([*user, program("initdb"), "-D", data, "-U", "eos", "-A", "trust"], **quiet)
     options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={place} -c fsync=off"
     control = [*user, program("pg_ctl"), "-D", str(data), "-w"]
-    subprocess.run([*control, "-o", options, "-l", str(place / "log"), "start"], **quiet)
-    yield f"postgresql://eos@127.0.0.1:{port}/postgres"
-    subprocess.run([*control, "-m", "immediate", "stop"], **quiet)
+
+    def start() -> None:
+        subprocess.run([*control, "-o", options, "-l", str(place / "log"), "start"], **quiet)
+
+    def stop() -> None:
+        subprocess.run([*control, "-m", "immediate", "stop"], **quiet)
+
+    def restart() -> None:
+        stop()
+        time.sleep(3)
+        start()
+
+    start()
+    yield f"postgresql://eos@127.0.0.1:{port}/postgres", restart
+    stop()
     shutil.rmtree(place)
+
+
+@pytest.fixture(scope="module")
+def postgres(postgres_server: tuple[str, Callable[[], None]]) -> str:
+    """The URL of its database."""
+    return postgres_server[0]
 
 
 @pytest.fixture(scope="module")
@@ -130,6 +148,31 @@ def test_two_of_four_workers_are_killed_and_no_trial_is_lost_or_doubled(
     # One that was killed after its trial and before it could tell has it run again, as another one.
     assert complete <= set(run)
     assert len(run) == len(set(run)) <= 500 + len(gone)
+
+
+def test_a_server_that_restarts_is_waited_for_and_no_finished_trial_is_lost(
+    postgres_server: tuple[str, Callable[[], None]],
+    tmp_path: Path,
+    space_of: Callable[..., Space],
+    study_of: Callable[..., Study],
+) -> None:
+    url, restart = postgres_server
+    study = study_of(space_of(**NARROW, sampler="random"), url=url, name="restarted", trials=200)
+    logs = [tmp_path / f"done-{number}" for number in range(2)]
+    workers = [worker(url, "restarted", log) for log in logs]
+    for after in (40, 120):
+        while sum(trial.state == TrialState.COMPLETE for trial in study.trials) < after:
+            time.sleep(0.1)
+            assert all(each.poll() is None for each in workers)
+        restart()
+    assert [each.wait(timeout=600) for each in workers] == [0, 0]
+    trials = join(url, "restarted").trials
+    complete = {trial.number for trial in trials if trial.state == TrialState.COMPLETE}
+    assert len(complete) == 200
+    # what was run and is not complete was taken for lost while the server was away, and run again
+    run = {int(line) for log in logs for line in log.read_text().split()}
+    assert complete <= run
+    assert run - complete <= {trial.number for trial in trials if lost(trial)}
 
 
 def test_workers_use_a_proxy(
