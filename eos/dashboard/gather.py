@@ -22,6 +22,7 @@ from eos.dashboard.recall import recall_maps
 from eos.dashboard.run import Run, UnreadableRun, finite, metrics, read_run, state_of
 from eos.dashboard.studies import Reading, Studies
 from eos.dashboard.tasks import describe_tasks
+from eos.training.files import json_numbers
 
 #: Of the page's data; a page refuses another.
 SCHEMA = 1
@@ -129,7 +130,7 @@ class Reader:
             "ladders": [each.plain for each in ladders if each.models is not None],
             "studies": [shown for each in readings if (shown := each.shown(places)) is not None],
         }
-        return Gathered(data=_finite(data), curves=packer.packed(), runs=runs)
+        return Gathered(data=json_numbers(data), curves=packer.packed(), runs=runs)
 
     def _run(self, path: Path) -> Run:
         state = state_of(path)
@@ -301,15 +302,6 @@ def _seconds(run: Run) -> float | None:
 def _typical(curve: Curve | None) -> float | None:
     values = [] if curve is None else sorted(value for value in curve.values.tolist() if finite(value))
     return values[len(values) // 2] if values else None
-
-
-def _finite(data: Any) -> Any:
-    """The data with nothing in the place of numbers that JSON cannot hold, wherever they stood."""
-    if isinstance(data, dict):
-        return {key: _finite(value) for key, value in data.items()}
-    if isinstance(data, list | tuple):
-        return [_finite(value) for value in data]
-    return data if not isinstance(data, float) or finite(data) else None
 
 
 def _key_size(recipe: Mapping[str, Any]) -> Any:

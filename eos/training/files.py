@@ -2,6 +2,7 @@
 
 import errno
 import json
+import math
 import os
 import shutil
 from collections.abc import Iterator
@@ -56,6 +57,15 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Replace ``path`` by ``value`` as JSON that any reader takes: numbers that are not finite are refused."""
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+def json_numbers(value: Any) -> Any:
+    """The value with None in the place of numbers that JSON cannot hold, wherever they stand."""
+    if isinstance(value, dict):
+        return {key: json_numbers(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [json_numbers(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def read_json(path: Path) -> Any:

@@ -10,7 +10,7 @@ from eos.compose.reader import value_text
 from eos.compose.run import PARTS, check_run
 from eos.errors import RunError
 from eos.training.config import MANNER, TrainingOptions
-from eos.training.files import read_json, write_json
+from eos.training.files import json_numbers, read_json, write_json
 from eos.training.run import make_task
 from search.nas.recipe import NASRecipe
 from search.nas.space import Space
@@ -90,8 +90,8 @@ class NASFolder:
         return read_json(self.left(phase))
 
     def leave(self, phase: str, value: dict[str, Any]) -> None:
-        """A phase is done."""
-        write_json(self.left(phase), value)
+        """A phase is done; what is no number, as the agreement with what is all alike, is left as null."""
+        write_json(self.left(phase), json_numbers(value))
 
 
 def remember(folder: NASFolder, nas: NASRecipe, base: Recipe) -> None:

@@ -26,6 +26,7 @@ from search.nas.scratch import compare, spent
 from search.nas.search import Search
 from search.nas.table import latencies, measure
 from search.nas.train import loss_of, read_looks, train_supernet
+from search.report.table import two
 
 #: Networks whose latency is measured whole, to see what the table is worth.
 WHOLE = 30
@@ -73,7 +74,7 @@ def _table(search: Search) -> dict[str, Any]:
     }
     search.show.note(
         f"latency of {len(networks)} networks by the sum of their parts: {100 * check['mean_error']:.1f} % off on "
-        f"average, {100 * check['largest_error']:.1f} % at most, Kendall's τ {check['tau']:.2f}"
+        f"average, {100 * check['largest_error']:.1f} % at most, Kendall's τ {two(check['tau'])}"
     )
     costs = {key: asdict(cost) for key, cost in table.costs.items()}
     return {"measured": dict(table.measured), "costs": costs, "check": check}
@@ -91,7 +92,7 @@ def _supernet(search: Search) -> dict[str, Any]:
     with replacing(folder.weights) as temporary:
         save_weights(supernet, temporary)
     looks = read_looks(folder.path / "looks.jsonl")
-    told = [f"{look.tau:.2f}" for look in looks if look.tau is not None]
+    told = [two(look.tau) for look in looks[1:]]
     search.show.note(f"{steps:,} steps; Kendall's τ of one look at the probes and the next: {', '.join(told)}")
     return {"steps": steps, "taus": [look.tau for look in looks]}
 
@@ -132,9 +133,9 @@ def _rank(search: Search) -> dict[str, Any]:
     baseline = {
         name: -float(kendalltau(values, [each.loss for each in held]).statistic) for name, values in proxies.items()
     }
-    others = ", ".join(f"{name} {tau:.2f}" for name, tau in baseline.items())
+    others = ", ".join(f"{name} {two(tau)}" for name, tau in baseline.items())
     search.show.note(
-        f"Kendall's τ on {len(quality.places)} networks that were not learned from: {quality.tau:.2f}; of what is "
+        f"Kendall's τ on {len(quality.places)} networks that were not learned from: {two(quality.tau)}; of what is "
         f"said of untrained networks: {others}"
     )
     return {

@@ -13,7 +13,7 @@ from search.nas.architecture import Architecture
 from search.nas.search import Search
 from search.report.interval import mean_interval, student
 from search.report.style import FIRST, GREY, INK, METADATA, SECOND, STYLE, WIDTH
-from search.report.table import INTERVALS, Table, amount, between, columns, markdown, number, probability
+from search.report.table import INTERVALS, Table, amount, between, columns, markdown, number, probability, two
 
 UNITS = {"latency": "latency (ms)", "state": "state (bytes)", "parameters": "parameters", "flops": "FLOPs a token"}
 #: Of the fronts of the search and its controls: how they are drawn.
@@ -58,12 +58,12 @@ def _told(search: Search) -> list[str]:
         check = folder.read("table")["check"]
         found.append(
             f"Latency of {check['networks']} networks by the sum of their parts: {100 * check['mean_error']:.1f} % off "
-            f"on average, {100 * check['largest_error']:.1f} % at most, Kendall's τ {check['tau']:.2f} with what was "
+            f"on average, {100 * check['largest_error']:.1f} % at most, Kendall's τ {two(check['tau'])} with what was "
             "measured whole."
         )
     if folder.done("supernet"):
         left = folder.read("supernet")
-        taus = ", ".join(f"{tau:.2f}" for tau in left["taus"] if tau is not None)
+        taus = ", ".join(two(tau) for tau in left["taus"][1:])
         found.append(f"Shared weights were trained for {left['steps']:,} steps; τ of one look and the next: {taus}.")
     if folder.done("score"):
         left = folder.read("score")
@@ -75,11 +75,11 @@ def _told(search: Search) -> list[str]:
     if folder.done("rank"):
         left = folder.read("rank")
         quality, latency, table = left["quality"], left["latency"], left["latency_by_table"]
-        others = ", ".join(f"{name} {tau:.2f}" for name, tau in left["proxies"].items())
+        others = ", ".join(f"{name} {two(tau)}" for name, tau in left["proxies"].items())
         found.append(
-            f"The ranker's τ on {len(quality['places'])} networks it did not learn from: {quality['tau']:.2f} (slope "
-            f"of truth on prediction {quality['slope']:.2f}); of untrained networks: {others}. Of latency: ranker "
-            f"{latency['tau']:.2f}, sum of parts {table['tau']:.2f}."
+            f"The ranker's τ on {len(quality['places'])} networks it did not learn from: {two(quality['tau'])} (slope "
+            f"of truth on prediction {two(quality['slope'])}); of untrained networks: {others}. Of latency: ranker "
+            f"{two(latency['tau'])}, sum of parts {two(table['tau'])}."
         )
     return [f"* {markdown(line)}" for line in found]
 
@@ -95,7 +95,7 @@ def _front_table(fronts: Mapping[str, Sequence[Mapping[str, Any]]], against: str
         name="front",
         title="Fronts",
         caption=f"Of the search and its controls, each with as many evaluations; loss as predicted, in nats a target, "
-        f"against {UNITS[against]}",
+        f"against {UNITS[against]}.",
         columns=columns(
             {
                 "search": "which search found it",

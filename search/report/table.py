@@ -164,6 +164,11 @@ def number(value: float | None, half: float | None = None, *, signed: bool = Fal
     return f"{sign}{text}"
 
 
+def two(value: float | None) -> str:
+    """With two digits behind the point, as agreements and slopes are told; – where there is none."""
+    return "–" if value is None or not math.isfinite(value) else f"{value:.2f}"
+
+
 def between(interval: Interval | None, *, signed: bool = False) -> str:
     """The ends of an interval."""
     if interval is None:

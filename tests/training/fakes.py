@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from eos.config import option, options
 from eos.tasks.task import IGNORED, AbstractTask, Batch, Counts, Split, Standard
 from eos.training.config import TrainingOptions
-from eos.training.fit import budget_in_steps, fit
+from eos.training.fit import fit, steps_of
 from eos.training.folder import RunFolder
 from eos.training.module import TrainingModule
 from eos.training.report import SilentReport
@@ -144,7 +144,7 @@ def fit_in(path: Path, model: nn.Module, options: TrainingOptions, task: Abstrac
     for parameter in model.parameters():
         nn.init.normal_(parameter, std=0.5)
     task = task or counting_task()
-    module = TrainingModule(model, options, steps=budget_in_steps(task, options))
+    module = TrainingModule(model, options, steps=steps_of(options, length=task.length, parameters=0))
     with StopRequest() as stop:
         fit(module, task, folder=folder, device=torch.device("cpu"), stop=stop, report=SilentReport())
     return module

@@ -1,6 +1,7 @@
 """Networks as numbers, what learns to rank them, and what is said of them untrained."""
 
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +12,12 @@ from torch import nn
 from eos.errors import RecipeError
 from eos.tasks.task import Batch
 from search.nas.features import features, names
+from search.nas.folder import NASFolder
 from search.nas.proxies import PROXIES, jacobian_covariance, synflow
 from search.nas.ranker import Ranker, judge, learn
 from search.nas.space import Space
 from search.nas.table import Cost
+from search.report.table import two
 from search.space import Recipe
 
 Spaces = Callable[..., tuple[Space, Recipe]]
@@ -114,3 +117,16 @@ def test_every_proxy_says_a_number_of_every_mixer(spaces: Spaces) -> None:
         network = space.random(draw)
         for name, proxy in PROXIES.items():
             assert np.isfinite(proxy(space.task.model(space.recipe(network)), rows)), (name, network)
+
+
+def test_agreement_with_what_is_all_alike_is_left_as_none(tmp_path: Path) -> None:
+    alike = judge(np.ones(5), np.arange(5.0), places=list(range(5)))
+    folder = NASFolder(tmp_path)
+    folder.leave("rank", {"quality": asdict(alike), "proxies": {"synflow": float("nan")}})
+    left = folder.read("rank")
+    assert left["quality"]["tau"] is None
+    assert left["quality"]["slope"] is None
+    assert left["proxies"] == {"synflow": None}
+    assert left["quality"]["rmse"] == alike.rmse
+    assert two(left["quality"]["tau"]) == "–"
+    assert two(0.456) == "0.46"
