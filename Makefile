@@ -13,13 +13,14 @@ FAST := not slow and not alone and not gpu and not services
 # One process a core; what measures time runs alone.
 PARALLEL := --numprocesses auto --maxprocesses 8 --dist loadgroup
 
-.PHONY: help test test-all test-services lint format demo bench clean
+.PHONY: help test test-all test-services audit lint format demo bench clean
 
 help:
 	@echo "make demo           train a small model on text with two CPU cores, let it write, and compare three (TEXT=path: on your own)"
 	@echo "make test           linters, types, import rules and the fast tests"
 	@echo "make test-all       every test that needs neither a server nor a browser (up to 2 hours)"
 	@echo "make test-services  the tests that need a server or a browser"
+	@echo "make audit          known vulnerabilities of the pinned dependencies (needs the network)"
 	@echo "make bench          the speed and accuracy figures of docs/results.md"
 	@echo "make lint, format   check, or rewrite, the form of the code"
 	@echo "make clean          remove .venv and caches; runs stay"
@@ -79,6 +80,11 @@ demo: $(READY)
 	$(BIN)/eos report "$$demo" -o "$$demo/report.html" && \
 	echo && echo "Open $$demo/report.html in a browser: what came of it, and what each memory keeps." && \
 	echo "To let it write more: $(BIN)/eos generate $$demo/long 'your prompt'"
+
+# Known vulnerabilities of what constraints.txt pins; asks a database on the network.
+audit: $(READY)
+	@$(BIN)/python -c "import pip_audit" 2>/dev/null || $(BIN)/python -m pip install --quiet --disable-pip-version-check pip-audit
+	$(BIN)/python -m pip_audit --strict --no-deps --disable-pip -r constraints.txt
 
 bench: $(READY)
 	$(BIN)/eos bench

@@ -18,6 +18,7 @@ from eos.errors import RunError
 from eos.parallel import SequenceGroup
 from eos.tasks.task import AbstractTask
 from eos.training import world as worlds
+from eos.training.folder import RunFolder
 from eos.training.log import read_metrics
 from eos.training.result import read_result
 from eos.training.run import Recipe, make_task
@@ -75,8 +76,11 @@ def test_a_signal_stops_all_and_the_run_goes_on(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_lost_process_ends_the_run_within_a_minute(tmp_path: Path) -> None:
-    words = [*SMALL, "training.steps=100000", "training.validate_every=null", "training.checkpoint_every=5"]
+@pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
+def test_a_lost_process_ends_the_run_within_a_minute_and_the_run_goes_on(strategy: str, tmp_path: Path) -> None:
+    words = [*SMALL, "training.steps=100", "training.validate_every=null", "training.checkpoint_every=5"]
+    words.append(f"training.strategy={strategy}")
+    done(2, *words, "run=undisturbed", folder=tmp_path)
     run = tmp_path / "run"
     with begun(2, *words, "run=run", folder=tmp_path) as process:
         wait_for_a_checkpoint(run, process)
@@ -85,6 +89,9 @@ def test_a_lost_process_ends_the_run_within_a_minute(tmp_path: Path) -> None:
         process.communicate(timeout=60)
         assert time.monotonic() - began < 60
     assert process.returncode != 0
+    assert not RunFolder(run).result.exists() or read_result(run / "result.json").status != "finished"
+    done(2, "run=run", "resume=true", folder=tmp_path)
+    assert numbers(run) == pytest.approx(numbers(tmp_path / "undisturbed"), rel=1e-5)
 
 
 @pytest.mark.slow
