@@ -6,10 +6,6 @@ import click
 
 from search.cli.search import SearchGroup
 
-#: Where searches stand, and where latencies are kept.
-ROOT, CACHE = Path("runs/nas"), Path("~/.cache/eos/latency")
-OWN = ("search", "name", "folder", "skip", "until")
-
 
 @click.group(cls=SearchGroup)
 def command() -> None:

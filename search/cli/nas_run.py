@@ -15,7 +15,6 @@ from eos.compose.reader import read_recipe, value_text
 from eos.errors import RecipeError, RunError, unknown
 from eos.training.report import report_on
 from eos.training.stopping import EvaluationAbandoned, StopRequest
-from search.cli.nas import CACHE, OWN, ROOT
 from search.cli.request import Request, put, split
 from search.export import Exported, export_recipe
 from search.nas.architecture import Architecture
@@ -28,6 +27,9 @@ from search.space import Recipe
 
 #: Phases that others can do without.
 SKIPPED = ("rank", "retrain", "report")
+#: Where searches stand, and where latencies are kept.
+ROOT, CACHE = Path("runs/nas"), Path("~/.cache/eos/latency")
+OWN = ("search", "name", "folder", "skip", "until")
 
 
 def run_nas(arguments: Sequence[str]) -> int:
