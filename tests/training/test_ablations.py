@@ -8,9 +8,21 @@ import torch
 from eos import registry
 from eos.cli.recipes import load_ablation, load_run_recipe
 from eos.cli.sweep_request import asked, split
+from eos.models import LanguageModel
 from eos.training.run import make_task, train
 
-ABLATIONS = [name for name in registry.recipes("experiment") if load_ablation(name).vary]
+VARIED = {name: vary for name in registry.recipes("experiment") if (vary := load_ablation(name).vary)}
+LADDERS = [name for name, vary in VARIED.items() if "size" in vary]
+ABLATIONS = [name for name in VARIED if name not in LADDERS]
+
+
+@pytest.mark.parametrize("name", LADDERS)
+def test_every_rung_of_every_ladder_builds(name: str) -> None:
+    found, recipes = asked(split((f"experiment={name}",)))
+    assert not found.refused
+    for recipe in recipes.values():
+        with torch.device("meta"):
+            LanguageModel(recipe.model, 257)
 
 
 @pytest.mark.parametrize("name", ABLATIONS)

@@ -175,7 +175,7 @@ def test_what_was_left_out_and_is_mended_is_trained_by_the_same_line(tmp_path: P
     found, _ = asked(split(line))
     early = found.cells()[0].folder
     begin(replace(found, refused={**found.refused, early: "ValueError: my own mistake"}), tmp_path / "sweep")
-    _, again, recipes, _ = locate(split(line))
+    _, again, recipes, _ = locate(split(line), "sweep")
     assert again == found
     assert early in recipes
 
