@@ -40,12 +40,14 @@ def write_shards(
                 process_group=world.patient,
             )
         except CheckpointException as error:
+            # on a full disk it would stand in the way of what comes next
+            world.lead(lambda: discard(partial))
             raise _first(error) from error
 
     def complete() -> None:
-        with replacing(path):
+        with replacing(path) as folder:
             if beside is not None:
-                beside(partial)
+                beside(folder)
             discard(path)
 
     world.lead(complete)

@@ -94,7 +94,7 @@ def cluster_of(own: dict[str, str]) -> "Cluster":
             value = float(own[key])
         except ValueError:
             value = -1.0
-        if not 0 < value <= most:
+        if not (0 < value <= most and math.isfinite(value)):
             limit = "" if most == math.inf else f" and at most {most:g}"
             raise RecipeError(f"{key} must be a number above 0{limit}, got {own[key]!r}")
         return value

@@ -39,7 +39,7 @@ class GPU:
     """A kind of GPU, by its maker's data sheet.
 
     Arguments:
-        flops: dense operations a second with tensor cores, by the precision of activations (float32 as TF32).
+        flops: dense operations a second by the precision of activations; float32 as PyTorch computes it, without TF32.
         memory: bytes.
         link: bytes a second that it sends to others in its machine, one way.
     """
@@ -51,9 +51,9 @@ class GPU:
 
 #: Source: the data sheets of NVIDIA's A100 80GB SXM, H100 SXM and H200 SXM.
 GPUS = {
-    "a100": GPU(flops={"bfloat16": 312e12, "float32": 156e12}, memory=80e9, link=300e9),
-    "h100": GPU(flops={"bfloat16": 989e12, "float32": 494e12}, memory=80e9, link=450e9),
-    "h200": GPU(flops={"bfloat16": 989e12, "float32": 494e12}, memory=141e9, link=450e9),
+    "a100": GPU(flops={"bfloat16": 312e12, "float32": 19.5e12}, memory=80e9, link=300e9),
+    "h100": GPU(flops={"bfloat16": 989e12, "float32": 67e12}, memory=80e9, link=450e9),
+    "h200": GPU(flops={"bfloat16": 989e12, "float32": 67e12}, memory=141e9, link=450e9),
 }
 
 

@@ -87,6 +87,7 @@ def test_the_plan_is_printed_and_nothing_is_trained(
         (["gpu=h100", "--plan"], "gpus=N says how many"),
         (["gpus=8", "gpu=h1000", "--plan"], "Did you mean 'h100'"),
         (["gpus=1.5", "--plan"], "gpus must be a whole number"),
+        (["gpus=inf", "--plan"], "gpus must be a number above 0"),
         (["gpus=8", "utilisation=2", "--plan"], "utilisation must be a number above 0 and at most 1"),
         (["gpus=7", "--plan"], "none of these runs can be planned"),
     ],
