@@ -1,5 +1,6 @@
 """What a training recipe may say."""
 
+from dataclasses import replace
 from typing import Literal
 
 from pydantic import model_validator
@@ -99,6 +100,10 @@ class TrainingOptions:
         if self.stop_at is not None and self.validate_every is None:
             raise ValueError("stop_at looks at validations: set training.validate_every")
         return self
+
+    def for_steps(self, steps: int) -> "TrainingOptions":
+        """The same with another budget."""
+        return replace(self, steps=steps, tokens=None, tokens_per_parameter=None, minutes=None)
 
     @property
     def order(self) -> int:

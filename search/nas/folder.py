@@ -12,6 +12,7 @@ from eos.errors import RunError
 from eos.training.config import MANNER, TrainingOptions
 from eos.training.files import json_numbers, read_json, write_json
 from eos.training.run import make_task
+from eos.training.world import ALONE
 from search.nas.recipe import NASRecipe
 from search.nas.space import Space
 from search.space import Recipe
@@ -146,8 +147,11 @@ def opened(folder: NASFolder, nas: NASRecipe, base: Recipe) -> Space:
     Raises:
         DataError: the data are not what the search was begun with.
         RecipeError: there is no such space.
+        RunError: the base run is one of several processes.
     """
     task = make_task(base)
+    # shared weights are trained by one process
+    ALONE.refuse(task, base.model, base.training)
     folder.data.mkdir(parents=True, exist_ok=True)
     task.prepare(folder.data)
     return Space(nas=nas, model=base.model, task=task)

@@ -29,11 +29,7 @@ PASSES = 3
 def budget(search: Search) -> TrainingOptions:
     """How networks are trained from scratch."""
     steps, options = search.space.nas.retrain.steps, search.base.training
-    return (
-        options
-        if steps is None
-        else replace(options, steps=steps, tokens=None, tokens_per_parameter=None, minutes=None)
-    )
+    return options if steps is None else options.for_steps(steps)
 
 
 def tokens(search: Search) -> float:

@@ -149,10 +149,7 @@ def train_supernet(
     """
     chosen = space.nas.supernet
     options = replace(
-        base.training,
-        steps=chosen.steps,
-        tokens=None,
-        minutes=None,
+        base.training.for_steps(chosen.steps),
         validate_every=min(chosen.every, chosen.steps),
         patience=None,
         stop_at=None,

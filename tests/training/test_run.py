@@ -239,6 +239,23 @@ def test_token_budget_is_rounded_up_to_steps(describe: Describe, tmp_path: Path)
     assert train(describe("steps=null", "training.tokens=193"), tmp_path / "run").steps == 3
 
 
+def test_a_budget_for_each_parameter_leaves_embedding_and_head_out(describe: Describe, tmp_path: Path) -> None:
+    recipe = describe("steps=null", "training.tokens_per_parameter=0.05")
+    result = train(recipe, tmp_path / "run")
+    weights = load_file(RunFolder(tmp_path / "run").weights)
+    inside = sum(tensor.numel() for name, tensor in weights.items() if not name.startswith(("embedding.", "head.")))
+    assert result.non_embedding_parameters == inside
+    assert result.steps == math.ceil(0.05 * inside / (recipe.training.rows * recipe.task.options.length))
+    again = recipe.training.for_steps(7)
+    assert (again.steps, again.tokens, again.tokens_per_parameter, again.minutes) == (7, None, None, None)
+
+
+@pytest.mark.parametrize("words", [("training.tokens=5",), ("training.tokens_per_parameter=5",)])
+def test_two_budgets_are_refused(words: tuple[str, ...], describe: Describe) -> None:
+    with pytest.raises(RecipeError, match="several budgets: steps="):
+        describe("steps=5", *words)
+
+
 def test_bfloat16_trains_with_float32_weights(describe: Describe, tmp_path: Path) -> None:
     result = train(describe("precision=bfloat16"), tmp_path / "run")
     single = train(describe(), tmp_path / "single")

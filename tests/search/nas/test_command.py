@@ -72,6 +72,8 @@ def test_a_search_goes_on_and_its_front_trains_by_name(capsys: pytest.CaptureFix
         (["search.constraints={parameters: 10}"], "no network of"),
         (["search.mixers={both: gla direction=both}"], "comes later"),
         (["search.retrain.softmax=gla"], "unknown search.retrain.softmax 'gla'"),
+        (["training.sequence_parts=2"], "needs processes that torchrun begins for one run"),
+        (["training.strategy=fsdp"], "is there for eos train with one seed alone"),
     ],
 )
 def test_what_makes_no_sense_is_refused(words: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
