@@ -57,7 +57,7 @@ def test_two_hosts_get_the_numbers_of_one(tmp_path: Path) -> None:
 
 
 def test_a_signal_stops_all_and_the_run_goes_on(tmp_path: Path) -> None:
-    words = [*SMALL, "training.steps=400", "training.validate_every=null", "training.checkpoint_every=5"]
+    words = [*SMALL, "training.steps=200", "training.validate_every=null", "training.checkpoint_every=5"]
     run = tmp_path / "run"
     with begun(2, *words, "run=run", folder=tmp_path) as process:
         wait_for_a_checkpoint(run, process)
@@ -68,9 +68,9 @@ def test_a_signal_stops_all_and_the_run_goes_on(tmp_path: Path) -> None:
         process.communicate(timeout=120)
     stopped = read_result(run / "result.json")
     assert stopped.status == "stopped"
-    assert 0 < stopped.steps < 400
+    assert 0 < stopped.steps < 200
     done(1, "run=run", "resume=true", folder=tmp_path)
-    assert read_result(run / "result.json").steps == 400
+    assert read_result(run / "result.json").steps == 200
     steps = [row.step for row in read_metrics(run / "metrics.csv") if row.metric == "train/nats_per_token"]
     assert steps == sorted(set(steps))
 
@@ -191,9 +191,14 @@ def failing() -> str:
     return ""
 
 
+def told() -> tuple[str, str]:
+    """Both, by processes that are begun once."""
+    return failing(), other_versions()
+
+
 def test_all_are_told_of_other_versions_and_failures() -> None:
-    assert together(2, other_versions) == ["process 1 has other versions than the first: torch 2.0 and not 2.1"] * 2
-    assert together(2, failing) == ["no such data"] * 2
+    versions = "process 1 has other versions than the first: torch 2.0 and not 2.1"
+    assert together(2, told) == [("no such data", versions)] * 2
 
 
 @pytest.mark.alone
