@@ -10,14 +10,17 @@ from torch import Tensor
 
 from eos import engine
 from eos.errors import CompositionError
+from eos.parallel import continued, current, gathered, tail_before
 from eos.record import Recurrence
 from eos.rotation import rotate
 from eos.stage import full_precision
 
 
 def ends(reset: Bool[Tensor, "B T"]) -> Bool[Tensor, "B T"]:
-    """True where a document ends, from where one begins."""
-    return torch.cat([reset[:, 1:], torch.zeros_like(reset[:, :1])], 1)
+    """True where a document ends, from where one begins; the last of all ends unmarked."""
+    first, group = reset[:, :1], current()
+    after = torch.zeros_like(first) if group is None else tail_before(first, 1, group.from_the_end())
+    return torch.cat([reset[:, 1:], after], 1)
 
 
 def refuse_all(record: Recurrence) -> str | None:
@@ -51,17 +54,21 @@ def read_all(record: Recurrence) -> Float[Tensor, "B T H V"]:
         raise CompositionError(
             "direction=all reads one memory a row, so a row holds neither several documents nor padding; take both"
         )
-    sizes, phase = record.sizes, record.transition.phase
-    _, memory = engine.scan(record)
-    s = record.reads[0].to(memory.value.dtype)
+    sizes, phase, group = record.sizes, record.transition.phase, current()
+    _, memory = engine.scan(continued(record))
+    value = memory.value if group is None else gathered(memory.value, group, what="memory")[-1]
+    s = record.reads[0].to(value.dtype)
     s = s if s.shape[2] in (1, sizes["H"]) else repeat(s, "b t g k -> b t (g r) k", r=sizes["H"] // s.shape[2])
     if phase is not None:
         turns = phase.double().expand(-1, sizes["T"], -1, -1)
-        later = turns.sum(1, keepdim=True) - turns.cumsum(1)
+        total = turns.sum(1, keepdim=True)
+        later = total - turns.cumsum(1)
+        if group is not None:
+            later = later + gathered(total, group, what="phases")[group.rank + 1 :].sum(0)
         s = rotate(s, torch.remainder(later, 2 * math.pi).to(s.dtype))
     s = s.expand(sizes["B"], sizes["T"], sizes["H"], -1)
     with full_precision(s):
-        return einsum(memory.value, s, "b h k v, b t h k -> b t h v").to(record.expand.dtype)
+        return einsum(value, s, "b h k v, b t h k -> b t h v").to(record.expand.dtype)
 
 
 def check_grid(x: Float[Tensor, "B T D"], shape: Sequence[int]) -> None:

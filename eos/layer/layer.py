@@ -18,7 +18,7 @@ from eos.layer.direction import check_grid, ends, read_all
 from eos.layer.mixer import AbstractCache, AbstractMixer
 from eos.layer.readout import Readout
 from eos.layer.refuse import refuse
-from eos.parallel import continued, current, refuse_later
+from eos.parallel import continued, from_the_end
 from eos.record import Memory, Recurrence
 from eos.stage import undecayed
 
@@ -137,7 +137,6 @@ class EOSLayer(AbstractMixer):
         self, x: Tensor, states: States, reset: Tensor | None, cache: EOSCache | None, shape: Sequence[int] | None
     ) -> Tensor:
         """y: from one or both sides or from all at once, and divided by its denominator where there is one."""
-        refuse_later(self.mixer.direction, current())
         denominator, scales = self.mixer.denominator, None
         match self.mixer.direction:
             case "forward":
@@ -145,8 +144,9 @@ class EOSLayer(AbstractMixer):
             case "both":
                 y, _ = self._pass(states, reset, None)
                 turned = None if reset is None else ends(reset).flip(1)
-                backwards, _ = self.composition(x.flip(1), reset=turned, pasts=None, shape=shape)
-                y = y + self._pass(backwards, turned, None)[0].flip(1)
+                with from_the_end():
+                    backwards, _ = self.composition(x.flip(1), reset=turned, pasts=None, shape=shape)
+                    y = y + self._pass(backwards, turned, None)[0].flip(1)
             case "all":
                 y = read_all(self._recurrence(states, reset, None))
         if denominator is None:

@@ -17,7 +17,7 @@ from eos.layer.convolution import CausalConvolution
 from eos.layer.mixer import AbstractCache, AbstractMixer
 from eos.layer.norm import make_norm
 from eos.layer.projection import output_projection
-from eos.parallel import before, current, refuse_later
+from eos.parallel import before, current, whole
 from eos.record import Convolution, Memory, Recurrence, Transition
 from eos.stage import AbstractResponse, LayerContext, activate, undecayed
 
@@ -164,9 +164,10 @@ class LongConvolution(AbstractMixer):
     def _convolved(self, n: int, z: Tensor, cache: ConvolutionCache | None) -> Tensor:
         length, group = z.shape[1], current()
         if cache is None and group is not None:
-            refuse_later(self.mixer.direction, group)
-            seen = torch.cat([before(z, group, axis=1), z], 1)
-            return self._scan(seen, self._response(n, seen.shape[1]))[:, -length:]
+            causal = self.mixer.direction == "forward"
+            seen = torch.cat([before(z, group, axis=1), z], 1) if causal else whole(z, group, axis=1)
+            y = self._scan(seen, self._response(n, seen.shape[1]))
+            return y.narrow(1, group.rank * length, length)
         if cache is None:
             return self._scan(z, self._response(n, length))
         if self.mixer.decoding == "recurrence":

@@ -15,7 +15,7 @@ from eos.errors import CompositionError
 from eos.layer import AbstractCache, AbstractMixer, refuse
 from eos.layer.norm import make_norm
 from eos.layer.projection import output_projection
-from eos.parallel import SequenceGroup, before, current, refuse_later, tail_before
+from eos.parallel import SequenceGroup, before, current, tail_before, whole
 from eos.rotation import rotate
 
 
@@ -95,16 +95,17 @@ class SoftmaxAttention(AbstractMixer):
             for projection in (self.query, self.key, self.value)
         )
         group = current() if cache is None else None
-        refuse_later(self.mixer.direction, group)
-        if group is not None:
-            past.seen = group.rank * x.shape[1]
+        start = past.seen if group is None else group.rank * x.shape[1]
         if self.mixer.rope:
-            angle = self._angles(past.seen, x.shape[1], x.device)
+            angle = self._angles(start, x.shape[1], x.device)
             q, k = (rotate(z, angle.to(torch.promote_types(z.dtype, torch.float32))).to(z.dtype) for z in (q, k))
-        if group is not None:
+        if group is not None and self.mixer.direction == "all":
+            k, v = (whole(z, group, axis=2) for z in (k, v))
+            reset = None if reset is None else whole(reset, group, axis=1)
+        elif group is not None:
             self._fetch(past, k, v, reset, group)
         self._append(past, k, v, reset)
-        y = self._attend(q, past)
+        y = self._attend(q, past, start)
         self._trim(past)
         # under autocast y comes in bfloat16, the norm's weights in float32
         y = rearrange(y, "b h t d -> b t (h d)").to(self.output.weight.dtype)
@@ -120,6 +121,7 @@ class SoftmaxAttention(AbstractMixer):
 
     def _fetch(self, past: AttentionCache, k: Tensor, v: Tensor, reset: Tensor | None, group: SequenceGroup) -> None:
         """Put what comes from the parts of the sequence before into an empty cache: all, or as much as is seen."""
+        past.seen = group.rank * k.shape[2]
         if self.reach is not None and self.reach - 1 <= k.shape[2]:
             # in front of the first part there is nothing, not zeros
             seen = self.reach - 1 if group.rank else 0
@@ -146,7 +148,8 @@ class SoftmaxAttention(AbstractMixer):
         past.seen += length
         past.packed |= reset is not None
 
-    def _attend(self, q: Tensor, past: AttentionCache) -> Tensor:
+    def _attend(self, q: Tensor, past: AttentionCache, start: int) -> Tensor:
+        """What the queries from position ``start`` on read."""
         k, v = past.keys, past.values
         if self.groups != self.mixer.heads:
             ratio = self.mixer.heads // self.groups
@@ -156,10 +159,11 @@ class SoftmaxAttention(AbstractMixer):
         if self.reach is not None and total > 2 * self.reach and causal:
             return self._attend_nearby(q, k, v, past, self.reach)
         everything = self.mixer.block is None and (self.reach is None or total <= self.reach) and not past.packed
-        if everything and length in (1, total) and self.mixer.score == "softmax":
+        if everything and (length in (1, total) or not causal) and self.mixer.score == "softmax":
             return F.scaled_dot_product_attention(q, k, v, is_causal=causal and length > 1)
         positions = torch.arange(past.seen - total, past.seen, device=q.device).expand(q.shape[0], -1)
-        mask = self._visible(positions[:, -length:], positions, past.begins[:, -length:], past.begins)
+        own = slice(start - past.seen + total, start - past.seen + total + length)
+        mask = self._visible(positions[:, own], positions, past.begins[:, own], past.begins)
         return self._weigh(q, k, v, mask[:, None])
 
     def _attend_nearby(self, q: Tensor, k: Tensor, v: Tensor, past: AttentionCache, reach: int) -> Tensor:

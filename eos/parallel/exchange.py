@@ -21,9 +21,9 @@ class Arriving:
     def __init__(self, group: SequenceGroup, like: Tensor, *, by: int) -> None:
         self._tensor = torch.zeros_like(like, memory_format=torch.contiguous_format)
         self._work: Any = None
-        place = group.rank - by
-        if 0 <= place < group.size:
-            self._work = dist.irecv(self._tensor, group=group.processes, group_src=place)
+        rank = group.rank - by
+        if 0 <= rank < group.size:
+            self._work = dist.irecv(self._tensor, group=group.processes, group_src=group.process(rank))
 
     def wait(self) -> Tensor:
         """The tensor, once it is here."""
@@ -44,9 +44,9 @@ class Leaving:
         # held until it has left
         self._tensor = tensor.detach().contiguous()
         self._work: Any = None
-        place = group.rank + by
-        if 0 <= place < group.size:
-            self._work = dist.isend(self._tensor, group=group.processes, group_dst=place)
+        rank = group.rank + by
+        if 0 <= rank < group.size:
+            self._work = dist.isend(self._tensor, group=group.processes, group_dst=group.process(rank))
             group.sent[what, "forward" if by == 1 else "backward"] += tensor.numel() * tensor.element_size()
 
     def wait(self) -> None:
@@ -94,7 +94,7 @@ class _Gathered(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor, None, None]:
         group: SequenceGroup = ctx.group
-        dy = dy.contiguous()
+        dy = dy.flip(0) if group.turned else dy.contiguous()
         parts = torch.empty_like(dy)
         dist.all_to_all_single(parts, dy, group=group.processes)
         group.sent[ctx.what, "backward"] += (group.size - 1) * dy[0].numel() * dy.element_size()
@@ -115,6 +115,6 @@ def gather(x: Tensor, group: SequenceGroup, *, what: str, way: str) -> Tensor:
     """The x of every rank [R, …], without gradients; counted once, though it goes to every other rank."""
     x = x.detach().contiguous()
     every = x.new_empty(group.size, *x.shape)
-    dist.all_gather(list(every.unbind()), x, group=group.processes)
+    dist.all_gather([every[group.process(rank)] for rank in range(group.size)], x, group=group.processes)
     group.sent[what, way] += x.numel() * x.element_size()
     return every

@@ -6,8 +6,8 @@ shifts, keys and values) then goes on from the part before, as in decoding it go
 
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field, replace
 
 import torch.distributed as dist
 
@@ -25,27 +25,42 @@ class SequenceGroup:
         processes: the group; None: all processes.
         form: ring: memories pass from rank to rank, as soon as each has come; gather: every rank gets what every
             part does to a memory, and composes it.
+        turned: the last process has the first part, as where a sequence is read from its end.
         sent: bytes that this process sent, by what they were and in which pass: ("memory", "forward").
     """
 
     processes: dist.ProcessGroup | None = None
     form: Form = "ring"
+    turned: bool = False
     sent: Counter[tuple[str, str]] = field(default_factory=Counter)
 
     @property
     def rank(self) -> int:
         """The place of this process's part."""
-        return dist.get_rank(self.processes)
+        return self.process(dist.get_rank(self.processes))
 
     @property
     def size(self) -> int:
         """How many parts there are."""
         return dist.get_world_size(self.processes)
 
+    def process(self, rank: int) -> int:
+        """The process in the group that has the part at a rank; and the rank of a process."""
+        return self.size - 1 - rank if self.turned else rank
+
+    def from_the_end(self) -> "SequenceGroup":
+        """The same processes with their parts in the opposite order, counted together."""
+        return replace(self, turned=not self.turned)
+
 
 def current() -> SequenceGroup | None:
     """The group whose parts are being computed; None: the sequence is whole."""
     return _current
+
+
+def from_the_end() -> AbstractContextManager[None]:
+    """What runs inside has its part of the sequence turned, and reads the parts from the last to the first."""
+    return over(None if _current is None else _current.from_the_end())
 
 
 @contextmanager

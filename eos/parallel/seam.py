@@ -39,19 +39,16 @@ def tail_before(
 
 def before(x: Tensor, group: SequenceGroup, *, axis: int) -> Tensor:
     """All steps of the parts before, one after the other; none on the first rank."""
-    every = gathered(x if x.is_floating_point() else x.float(), group, what="all tokens").to(x.dtype)
     # all of them, be it with no step, so that every rank has its part in the gradients
-    return torch.cat([z if rank < group.rank else z.narrow(axis, 0, 0) for rank, z in enumerate(every)], axis)
+    every = enumerate(_every(x, group))
+    return torch.cat([z if rank < group.rank else z.narrow(axis, 0, 0) for rank, z in every], axis)
 
 
-def refuse_later(direction: str, group: SequenceGroup | None) -> None:
-    """Refuse a mixer that sees later tokens where they are another process's.
+def whole(x: Tensor, group: SequenceGroup, *, axis: int) -> Tensor:
+    """All steps of all parts, one after the other."""
+    return torch.cat(_every(x, group), axis)
 
-    Raises:
-        CompositionError: it does.
-    """
-    if group is not None and direction != "forward":
-        raise CompositionError(
-            f"direction={direction} sees later tokens, which are other processes' here: spread rows over processes, "
-            "not the sequence"
-        )
+
+def _every(x: Tensor, group: SequenceGroup) -> list[Tensor]:
+    every = gathered(x.byte() if x.dtype == torch.bool else x, group, what="all tokens")
+    return list(every.to(x.dtype).unbind())

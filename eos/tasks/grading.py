@@ -17,11 +17,10 @@ def answers(batch: Batch) -> Counts:
     return Counts(targets=int((batch.targets != IGNORED).sum()))
 
 
-def tally(batch: Batch, logits: Tensor) -> Counts:
+def tally(batch: Batch, chosen: Tensor) -> Counts:
     """What the likeliest ids get right: over rows, and over those of the batch's group."""
     targets = batch.targets.flatten(1) if batch.targets.dim() > 1 else batch.targets[:, None]
-    chosen = logits.argmax(-1).view_as(targets)
-    asked = targets != IGNORED
+    chosen, asked = chosen.view_as(targets), targets != IGNORED
     shares = ((chosen == targets) & asked).sum(1) / asked.sum(1).clamp(min=1)
     rows, right = len(shares), float(shares.double().sum())
     groups = {} if batch.group is None else {batch.group: (float(rows), right)}
@@ -41,8 +40,8 @@ class AbstractGradedTask(AbstractTask):
     def count(self, batch: Batch) -> Counts:
         return answers(batch)
 
-    def grade(self, batch: Batch, logits: Tensor) -> Counts:
-        return tally(batch, logits)
+    def grade(self, batch: Batch, chosen: Tensor) -> Counts:
+        return tally(batch, chosen)
 
     def metrics(self, nats: float, counts: Counts) -> dict[str, float]:
         return accuracies(nats, counts)

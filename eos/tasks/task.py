@@ -215,8 +215,8 @@ class AbstractTask(ABC):
     def count(self, batch: Batch) -> Counts:
         """What the targets of a batch stand for; counts of several batches add up."""
 
-    def grade(self, batch: Batch, logits: Tensor) -> Counts:
-        """What a model's logits [B,T,V] (or [B,V]) get right, for a task that is graded; nothing by default."""
+    def grade(self, batch: Batch, chosen: Tensor) -> Counts:
+        """What a model's likeliest ids [B,T] (or [B]) get right, for a task that is graded; nothing by default."""
         return Counts()
 
     def generated(self, model: nn.Module, split: Split, *, device: torch.device, rows: int) -> dict[str, float]:

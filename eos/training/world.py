@@ -17,9 +17,10 @@ import torch.distributed as dist
 from torch import Tensor
 from torch._C._distributed_c10d import HashStore
 
-from eos.config import ModelRecipe
+from eos.config import ModelRecipe, SoftmaxMixer
 from eos.errors import RunError
-from eos.parallel import SequenceGroup, over
+from eos.models.layout import resolve_layout
+from eos.parallel import SequenceGroup, over, whole
 from eos.tasks.task import AbstractTask, Batch
 from eos.training.config import TrainingOptions
 from eos.training.provenance import versions
@@ -67,6 +68,11 @@ class World:
         return self.rank // self.parts, self.size // self.parts
 
     @property
+    def begins(self) -> bool:
+        """Whether this process has the first part of its sequences, be it the whole."""
+        return self.rank % self.parts == 0
+
+    @property
     def summary(self) -> str:
         """For the log; nothing of one process."""
         shared = f", {self.parts} to a sequence" if self.parts > 1 else ""
@@ -93,19 +99,24 @@ class World:
             )
         if self.sequence is None:
             return
+        batch = task.train_batch(options.order, 0, 1)
+        if batch.targets.shape != batch.inputs.shape[:2] or batch.arguments().keys() - {"reset"}:
+            raise RunError(
+                f"training.sequence_parts={self.parts} needs a task that asks for tokens of plain rows, not for a "
+                "class or a translation; spread rows alone (training.sequence_parts=1)"
+            )
         if task.length % self.parts:
             raise RunError(
                 f"a row of {task.length} tokens does not divide into training.sequence_parts={self.parts}; take "
                 "another task.length"
             )
-        for split in ("validation", "test"):
-            self.tokens(next(iter(task.evaluation_batches(split, 1))))
-        later = [name for name, mixer in model.mixers.items() if mixer.direction != "forward"]
-        if later:
-            raise RunError(f"training.sequence_parts={self.parts}: mixer {later[0]} sees later tokens")
-        batch = task.train_batch(options.order, 0, 1)
-        if batch.targets.shape != batch.inputs.shape[:2] or batch.arguments().keys() - {"reset"} or _graded(task):
-            raise RunError("training.sequence_parts need a language model of plain rows that is not graded row by row")
+        sizes = [self.tokens(next(iter(task.evaluation_batches(split, 1)))) for split in ("validation", "test")]
+        least = min(task.length // self.parts, *(batch.inputs.shape[1] for batch in sizes))
+        if (reach := _looks_back(model)) > least:
+            raise RunError(
+                f"training.sequence_parts={self.parts} leaves parts of {least} tokens, and a short convolution looks "
+                f"back at {reach}: take fewer parts, or a longer task.length"
+            )
 
     def part(self, batch: Batch) -> Batch:
         """What this process computes of a batch: some of the rows, and of these some of the tokens."""
@@ -126,6 +137,10 @@ class World:
         mine = slice(place * size, (place + 1) * size)
         reset = None if batch.reset is None else batch.reset[:, mine]
         return replace(batch, inputs=batch.inputs[:, mine], targets=batch.targets[:, mine], reset=reset)
+
+    def whole(self, x: Tensor) -> Tensor:
+        """All tokens of rows of which every process has a part [B,T/parts]."""
+        return x if self.sequence is None else whole(x, self.sequence, axis=1)
 
     def together(self) -> AbstractContextManager[None]:
         """What is computed inside is computed of sequences whose parts the processes have."""
@@ -187,8 +202,11 @@ class World:
 ALONE = World()
 
 
-def _graded(task: AbstractTask) -> bool:
-    return type(task).grade is not AbstractTask.grade
+def _looks_back(model: ModelRecipe) -> int:
+    """How many tokens before its own a short convolution or a token shift of the recipe sees."""
+    mixers = [model.mixers[name] for name in set(resolve_layout(model))]
+    shorts = [mixer.short_convolution for mixer in mixers if not isinstance(mixer, SoftmaxMixer)]
+    return max([1, *(short.size - 1 for short in shorts if short is not None)])
 
 
 @contextmanager

@@ -1,17 +1,18 @@
-"""Every causal model with its sequence spread over four processes is the model on one: logits and gradients."""
+"""Every model with its sequence spread over four processes is the model on one: logits and gradients."""
 
 import itertools
 
 import pytest
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from eos import registry
 from eos.compose import load_model_recipe
-from eos.config import ConvolutionMixer, Form
-from eos.models import LanguageModel
+from eos.config import ConvolutionMixer, Form, SoftmaxMixer
+from eos.models import LanguageModel, MaskedModel
+from eos.models.encoder_decoder import encoder_recipe
 from eos.parallel import SequenceGroup, over
 from eos.training.recompute import recompute_blocks
 from tests.parallel.processes import together
@@ -36,10 +37,15 @@ def recipe_of(name: str) -> list[str]:
     return MORE.get(name, [name])
 
 
-def model_of(name: str) -> LanguageModel:
+def model_of(name: str) -> nn.Module:
+    """The model of a recipe, or, where the name says so, one whose mixers see both sides or all at once."""
     torch.manual_seed(0)
+    name, _, later = name.partition(", ")
     recipe, *overrides = recipe_of(name)
-    return LanguageModel(load_model_recipe(recipe, ["width=32", "layers=2", *overrides]), VOCABULARY).double()
+    made = load_model_recipe(recipe, ["width=32", "layers=2", *overrides])
+    if not later:
+        return LanguageModel(made, VOCABULARY).double()
+    return MaskedModel(encoder_recipe(made, "both" if later == "both" else "all"), VOCABULARY).double()
 
 
 def drawn(*, documents: bool) -> tuple[Tensor, Tensor | None]:
@@ -53,11 +59,13 @@ def drawn(*, documents: bool) -> tuple[Tensor, Tensor | None]:
 
 
 def packs(name: str) -> bool:
+    name, _, later = name.partition(", ")
     mixers = load_model_recipe(recipe_of(name)[0]).mixers.values()
-    return not any(isinstance(mixer, ConvolutionMixer) for mixer in mixers)
+    unpacked = any(isinstance(mixer, ConvolutionMixer) for mixer in mixers)
+    return not unpacked and (later != "all" or all(isinstance(mixer, SoftmaxMixer) for mixer in mixers))
 
 
-def run(model: LanguageModel, tokens: Tensor, reset: Tensor | None) -> tuple[Tensor, list[Tensor]]:
+def run(model: nn.Module, tokens: Tensor, reset: Tensor | None) -> tuple[Tensor, list[Tensor]]:
     """Logits, and the gradients of a loss that is a sum over tokens."""
     logits = model(tokens, reset=reset)
     loss = F.cross_entropy(logits.flatten(0, 1), tokens.flatten(), reduction="sum")
@@ -110,9 +118,16 @@ def test_blocks_are_computed_again_with_what_came_before() -> None:
         assert set(found.values()) == {0.0}, found
 
 
-#: A third of the models in each form; all of them in both.
-THIRDS = {"ring": [*RECIPES, *MORE][::3], "gather": [*RECIPES, *MORE][1::3]}
-ALL = {form: [*RECIPES, *MORE] for form in FORMS}
+#: Models that see later tokens too: from both sides (not mLSTM, whose running maxima do not add up), or all at once.
+SIDES = [f"{name}, both" for name in (*RECIPES, *MORE) if name != "mlstm"]
+AT_ONCE = ("based", "cosformer", "feature_fixation", "lrpe", "tnn", "llama", "llama window")
+LATER = [*SIDES, *(f"{name}, all" for name in AT_ONCE)]
+#: A third of the causal models in each form and a sixth of the others; all of them in both.
+THIRDS = {
+    "ring": [*RECIPES, *MORE][::3] + LATER[::6],
+    "gather": [*RECIPES, *MORE][1::3] + LATER[3::6],
+}
+ALL = {form: [*RECIPES, *MORE, *LATER] for form in FORMS}
 
 
 @pytest.mark.parametrize("names", [THIRDS, pytest.param(ALL, marks=pytest.mark.slow)], ids=["thirds", "all"])

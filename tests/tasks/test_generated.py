@@ -149,10 +149,10 @@ def test_accuracy_is_the_mean_over_rows() -> None:
     task = mqar(32, 4, 10, vocabulary=64)
     batch = task.train_batch(1, 0, 2)
     right = one_hot(batch.targets.clamp(min=0), 64).float()
-    assert task.metrics(0.0, task.count(batch) + task.grade(batch, right))["accuracy"] == 1.0
+    assert task.metrics(0.0, task.count(batch) + task.grade(batch, right.argmax(-1)))["accuracy"] == 1.0
     one_wrong = right.clone()
     one_wrong[0, places_of(batch)[0, 0]] *= -1
-    counts = task.count(batch) + task.grade(batch, one_wrong)
+    counts = task.count(batch) + task.grade(batch, one_wrong.argmax(-1))
     assert task.metrics(8.0, counts) == {"accuracy": (0.75 + 1.0) / 2, "nats_per_answer": 1.0}
     assert set(task.metrics(8.0, task.count(batch))) == {"nats_per_answer"}
 

@@ -49,6 +49,18 @@ def test_several_processes_get_the_numbers_of_one(count: int, words: list[str], 
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("words", [["task=masked_text", "direction=both"], ["task=mqar_small"]])
+def test_answers_are_graded_whole(words: list[str], tmp_path: Path) -> None:
+    less = ("task.documents", "task.length") if "task=mqar_small" in words else ("task.documents",)
+    kept = [word for word in SMALL if not word.startswith(less)]
+    subprocess.run([EOS, "train", *kept, *words, "run=one"], cwd=tmp_path, check=True, capture_output=True)
+    done(4, *kept, *words, "training.sequence_parts=2", "run=several", folder=tmp_path)
+    one, several = numbers(tmp_path / "one"), numbers(tmp_path / "several")
+    assert any("accuracy" in metric for _, metric in one)
+    assert several == pytest.approx(one, rel=1e-3)
+
+
+@pytest.mark.slow
 def test_two_hosts_get_the_numbers_of_one(tmp_path: Path) -> None:
     subprocess.run([EOS, "train", *SMALL, "run=one"], cwd=tmp_path, check=True, capture_output=True)
     said = done(2, *SMALL, "training.sequence_parts=2", "run=several", folder=tmp_path, hosts=2)
@@ -116,8 +128,10 @@ def prepared(folder: Path, *words: str) -> tuple[AbstractTask, Recipe]:
         ([*SMALL, "training.sequence_parts=4"], ""),
         ([*SMALL, "task.length=30"], r"30 tokens does not divide into training\.sequence_parts=4"),
         ([*SMALL, "task.evaluation_length=34"], r"34 tokens do not divide into training\.sequence_parts=4"),
-        (["task=mqar_small", "model=gla"], "graded row by row"),
-        (["task=mqar_small", "model=gla", "direction=both"], "mixer main sees later tokens"),
+        (["task=mqar_small", "model=gla"], ""),
+        ([*SMALL, "task.length=4", "task.evaluation_length=64"], "leaves parts of 1 tokens, .* looks back at 3"),
+        ([*SMALL, "task.evaluation_length=8"], "leaves parts of 2 tokens, .* looks back at 3"),
+        (["task=listops_small", "model=gla"], "not for a class or a translation"),
     ],
 )
 def test_what_has_no_equal_parts_is_refused(words: list[str], said: str, tmp_path: Path) -> None:

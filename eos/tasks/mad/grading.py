@@ -1,9 +1,9 @@
 """Accuracy by class: every id that is asked for, or chosen where one is asked, counts alike."""
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 
-import torch
 from torch import Tensor
 
 from eos.tasks.grading import accuracies, tally
@@ -12,21 +12,19 @@ from eos.tasks.task import IGNORED, Batch, Counts
 _ASKED, _CHOSEN = "asked_", "chosen_"
 
 
-def class_tally(batch: Batch, logits: Tensor) -> Counts:
+def class_tally(batch: Batch, chosen: Tensor) -> Counts:
     """What the likeliest ids get right: by rows, and for each id how often it was asked for and chosen, and rightly.
 
     Arguments:
-        logits: [B,T,V].
+        chosen: [B,T].
     """
     asked = batch.targets != IGNORED
-    wanted, chosen = batch.targets[asked], logits.argmax(-1)[asked]
-    ids = logits.shape[-1]
-    right = torch.bincount(wanted[chosen == wanted], minlength=ids).tolist()
+    wanted, told = batch.targets[asked], chosen[asked]
+    right = Counter(wanted[told == wanted].tolist())
     groups: dict[str, tuple[float, float]] = {}
-    for name, found in ((_ASKED, wanted), (_CHOSEN, chosen)):
-        times = torch.bincount(found, minlength=ids).tolist()
-        groups |= {f"{name}{i}": (float(n), float(right[i])) for i, n in enumerate(times) if n}
-    return replace(tally(batch, logits), groups=groups)
+    for name, found in ((_ASKED, wanted), (_CHOSEN, told)):
+        groups |= {f"{name}{i}": (float(n), float(right[i])) for i, n in sorted(Counter(found.tolist()).items())}
+    return replace(tally(batch, chosen), groups=groups)
 
 
 def macro_accuracy(groups: Mapping[str, tuple[float, float]]) -> float:

@@ -76,8 +76,8 @@ class AbstractMadTask(AbstractGeneratedTask[Length]):
         chance = self.answers / self.vocabulary**2
         return Standard(metric="macro_accuracy", chance=chance, floor=floor, trivial=trivial)
 
-    def grade(self, batch: Batch, logits: Tensor) -> Counts:
-        return class_tally(batch, logits)
+    def grade(self, batch: Batch, chosen: Tensor) -> Counts:
+        return class_tally(batch, chosen)
 
     def metrics(self, nats: float, counts: Counts) -> dict[str, float]:
         return class_accuracies(nats, counts)
