@@ -57,12 +57,13 @@ test-all: lint
 	@echo
 	@echo "Left out: tests with servers or browsers (make test-services); GPU tests skip where there is no GPU."
 
+SERVERS := postgresql mariadb-server chromium slurm-wlm munge
 # Servers and a browser that Debian brings, and Ray, which nothing else needs.
 test-services: $(READY)
 	@{ command -v initdb || ls /usr/lib/postgresql/*/bin/initdb; } >/dev/null 2>&1 \
-		&& command -v mariadbd >/dev/null && command -v chromium >/dev/null \
-		|| { apt-get update -qq && apt-get install -qq -y --no-install-recommends postgresql mariadb-server chromium; } \
-		|| { echo "Needed (as root): apt-get install postgresql mariadb-server chromium" >&2; exit 2; }
+		&& (for name in mariadbd chromium slurmctld slurmd munged; do command -v $$name >/dev/null || exit 1; done) \
+		|| { apt-get update -qq && apt-get install -qq -y --no-install-recommends $(SERVERS); } \
+		|| { echo "Needed (as root): apt-get install $(SERVERS)" >&2; exit 2; }
 	@$(BIN)/python -c "import ray" 2>/dev/null \
 		|| $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[ray]'
 	$(BIN)/python -m pytest -m services
