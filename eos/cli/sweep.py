@@ -1,5 +1,6 @@
 """Train every combination of some choices, and compare what came of them: ablations."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -50,8 +51,19 @@ def command(overrides: tuple[str, ...], plan_only: bool, retry: bool) -> int:
     return train_sweep(overrides, plan_only=plan_only, retry=retry)
 
 
-def train_sweep(overrides: tuple[str, ...], *, plan_only: bool, retry: bool, command: str = "sweep") -> int:
-    """What :func:`command` does; messages name the command by which it goes on."""
+def train_sweep(
+    overrides: tuple[str, ...],
+    *,
+    plan_only: bool,
+    retry: bool,
+    command: str = "sweep",
+    unfinished: Callable[[], None] = lambda: None,
+) -> int:
+    """What :func:`command` does; messages name the command by which it goes on.
+
+    Arguments:
+        unfinished: called where it ends with runs that are not finished, beside others that may be.
+    """
     request = split(overrides)
     # Only now, so that help is shown without waiting for PyTorch.
     from eos.cli.result import BY_SIGNAL
@@ -87,11 +99,13 @@ def train_sweep(overrides: tuple[str, ...], *, plan_only: bool, retry: bool, com
         return BY_SIGNAL + stopped.signal
     show(sweep, scores(sweep, path), path)
     if signal is not None:
+        unfinished()
         click.echo(f"Stopped and saved. To go on: {then}", err=True)
         return BY_SIGNAL + signal
     ended = states(sweep, path, read_sweep(path)[1])
     for status, advice in (("failed", f"To train them again: {then} --retry"), ("stopped", f"To go on: {then}")):
         if names := [cell.name for cell in sweep.cells() if ended[cell.folder].status == status]:
+            unfinished()
             raise RunError(f"{len(names)} of {len(ended)} {status}: {'; '.join(names)}. {advice}")
     return 0
 

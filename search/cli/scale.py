@@ -1,6 +1,7 @@
 """Scaling laws: train a ladder of sizes and budgets, and say how loss falls and how a budget is best spent."""
 
 import math
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -52,7 +53,7 @@ def command() -> None:
 def run(overrides: tuple[str, ...], plan_only: bool, retry: bool) -> int:
     """Train a ladder, or go on with one, and report (the same as eos scale KEY=VALUE)."""
     from eos.cli.sweep import train_sweep
-    from eos.errors import RecipeError
+    from eos.errors import RecipeError, RunError
     from eos.training.folder import new_folder
 
     own = {text.partition("=")[0]: text.partition("=")[2] for text in overrides if text.partition("=")[0] in CLUSTER}
@@ -67,7 +68,12 @@ def run(overrides: tuple[str, ...], plan_only: bool, retry: bool) -> int:
     if not runs:
         runs = [new_folder(Path("runs"), "scale")]
         rest.append(f"run={runs[0]}")
-    code = train_sweep(tuple(rest), plan_only=plan_only, retry=retry, command="scale")
+
+    def unfinished() -> None:
+        with suppress(RunError):  # not even one run is finished
+            _report(runs[0])
+
+    code = train_sweep(tuple(rest), plan_only=plan_only, retry=retry, command="scale", unfinished=unfinished)
     return code if code or plan_only else _report(runs[0])
 
 

@@ -119,3 +119,23 @@ def test_the_report_holds_tables_a_figure_and_the_record(ladder: Path, capsys: p
     assert record["points"][0]["folder"].startswith("run-")
     assert main(["scale", "report", str(ladder)]) == 0
     assert str(ladder / "report.md") in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_a_ladder_with_a_run_that_failed_still_reports(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = ["layers=1", "width=16", "task.length=32", "training.rows=8", "training.device=cpu", "training.sample=0"]
+    words += [
+        "training.evaluation_tokens=1024",
+        "training.steps=null",
+        "training.validation_tokens=1024",
+        "training.tokens=2048,4096",
+        "task.source=null,missing.txt",
+    ]
+    assert main(["scale", "model=gla", *words, "run=ladder"]) == 2
+    said = capsys.readouterr()
+    assert "2 of 4 failed" in said.err
+    assert "ladder/report.md" in said.out
+    assert "2 runs" in (tmp_path / "ladder/report.md").read_text()
