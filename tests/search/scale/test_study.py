@@ -50,7 +50,8 @@ def test_the_law_of_runs_on_disk_is_found_again(ladder: Path) -> None:
     assert found.share is not None
     # N ∝ C^(b / (a + b))
     assert found.share.parameters == pytest.approx(0.3 / 0.65, rel=1e-2)
-    assert found.share.range[0] <= found.share.parameters <= found.share.range[1]
+    # losses without noise: every draw tells the same law, to rounding
+    assert found.share.range == pytest.approx((found.share.parameters, found.share.parameters), rel=1e-6)
     largest = found.budgets[0]
     assert largest.best.parameters * largest.best.tokens * found.each == pytest.approx(largest.compute)
     assert not found.missing
