@@ -78,8 +78,8 @@ def postgres(postgres_server: tuple[str, Callable[[], None]]) -> str:
 
 
 @pytest.fixture(scope="module")
-def mysql() -> Iterator[str]:
-    """The URL of an empty database of MariaDB, which Debian brings as MySQL."""
+def mysql_server() -> Iterator[tuple[str, Callable[[], None]]]:
+    """Likewise of MariaDB, which Debian brings as MySQL."""
     place, port = Path(tempfile.mkdtemp(prefix="eos-mysql-")), free_port()
     common = [f"--datadir={place / 'data'}"]
     if os.getuid() == 0:
@@ -87,14 +87,28 @@ def mysql() -> Iterator[str]:
         common.append("--user=nobody")
     setup = place / "setup.sql"
     # Read line by line.
-    setup.write_text("CREATE DATABASE eos;\nCREATE USER eos@'127.0.0.1';\nGRANT ALL ON eos.* TO eos@'127.0.0.1';\n")
+    setup.write_text(
+        "CREATE DATABASE IF NOT EXISTS eos;\nCREATE USER IF NOT EXISTS eos@'127.0.0.1';\n"
+        "GRANT ALL ON eos.* TO eos@'127.0.0.1';\n"
+    )
     install = [program("mariadb-install-db"), "--no-defaults", "--auth-root-authentication-method=normal", *common]
     subprocess.run(install, check=True, stdout=subprocess.DEVNULL, cwd=place)
     listens = [f"--port={port}", "--bind-address=127.0.0.1", "--skip-name-resolve", f"--socket={place / 'socket'}"]
     command = [program("mariadbd"), "--no-defaults", *common, *listens, f"--init-file={setup}"]
-    with (place / "log").open("w") as log:
-        server = subprocess.Popen(command, stdout=log, stderr=log, cwd=place)
     url = f"mysql://eos@127.0.0.1:{port}/eos"
+
+    def start() -> "subprocess.Popen[bytes]":
+        with (place / "log").open("a") as log:
+            return subprocess.Popen(command, stdout=log, stderr=log, cwd=place)
+
+    def restart() -> None:
+        nonlocal server
+        server.kill()
+        server.wait(timeout=60)
+        time.sleep(3)
+        server = start()
+
+    server = start()
     try:
         for patience in range(60, -1, -1):
             try:
@@ -104,11 +118,23 @@ def mysql() -> Iterator[str]:
                 assert patience, (place / "log").read_text()
                 assert server.poll() is None, (place / "log").read_text()
                 time.sleep(0.5)
-        yield url
+        yield url, restart
     finally:
         server.terminate()
         server.wait(timeout=60)
         shutil.rmtree(place)
+
+
+@pytest.fixture(scope="module")
+def mysql(mysql_server: tuple[str, Callable[[], None]]) -> str:
+    """The URL of its database."""
+    return mysql_server[0]
+
+
+@pytest.fixture(params=["postgres_server", "mysql_server"])
+def server(request: pytest.FixtureRequest) -> tuple[str, Callable[[], None]]:
+    found: tuple[str, Callable[[], None]] = request.getfixturevalue(request.param)
+    return found
 
 
 @pytest.fixture(params=["postgres", "mysql"])
@@ -151,12 +177,12 @@ def test_two_of_four_workers_are_killed_and_no_trial_is_lost_or_doubled(
 
 
 def test_a_server_that_restarts_is_waited_for_and_no_finished_trial_is_lost(
-    postgres_server: tuple[str, Callable[[], None]],
+    server: tuple[str, Callable[[], None]],
     tmp_path: Path,
     space_of: Callable[..., Space],
     study_of: Callable[..., Study],
 ) -> None:
-    url, restart = postgres_server
+    url, restart = server
     study = study_of(space_of(**NARROW, sampler="random"), url=url, name="restarted", trials=200)
     logs = [tmp_path / f"done-{number}" for number in range(2)]
     workers = [worker(url, "restarted", log) for log in logs]
