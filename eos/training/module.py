@@ -76,7 +76,7 @@ class TrainingModule(LightningModule):
         """Spread the model over the processes where each holds a share."""
         if self.world.sharded:
             assert self.device_mesh is not None
-            shard(self.model, self.device_mesh["data_parallel"])
+            shard(self.model, self.device_mesh["data_parallel"], self.world)
 
     def configure_optimizers(self) -> AdamW:
         """AdamW; kept at hand because the trainer's wrapper hides where ``found_inf`` is to be set."""

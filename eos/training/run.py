@@ -30,7 +30,7 @@ from eos.training.provenance import device_name, peak_memory, provenance
 from eos.training.recompute import recompute_blocks
 from eos.training.report import AbstractReport, report_on
 from eos.training.result import Result, Status, plain, read_result
-from eos.training.sharding import refuse_sharding, save_whole, take
+from eos.training.sharding import first_weights, refuse_sharding, save_whole, take
 from eos.training.state import seed_everything
 from eos.training.stopping import EvaluationAbandoned, RunAbandoned, StopRequest
 from eos.training.world import ALONE, World
@@ -188,7 +188,8 @@ def _prepared(folder: RunFolder, recipe: Recipe, world: World) -> tuple[Training
     steps = budget_in_steps(task, recipe.model, recipe.training)
     # Seeded after the data, whose making may draw numbers or, from a cache, may not.
     seed_everything(recipe.training.seed)
-    model = task.model(recipe.model)
+    with first_weights(world):
+        model = task.model(recipe.model)
     if world.sharded:
         refuse_sharding(model)
     if recipe.training.recompute:
