@@ -122,15 +122,21 @@ def test_blocks_are_computed_again_with_what_came_before() -> None:
 SIDES = [f"{name}, both" for name in (*RECIPES, *MORE) if name != "mlstm"]
 AT_ONCE = ("based", "cosformer", "feature_fixation", "lrpe", "tnn", "llama", "llama window")
 LATER = [*SIDES, *(f"{name}, all" for name in AT_ONCE)]
-#: A third of the causal models in each form and a sixth of the others; all of them in both.
-THIRDS = {
-    "ring": [*RECIPES, *MORE][::3] + LATER[::6],
-    "gather": [*RECIPES, *MORE][1::3] + LATER[3::6],
+#: One of every kind of memory, and of what else looks over a seam; all models in both forms.
+KINDS: dict[Form, list[str]] = {
+    "ring": [
+        *("tnl", "gla", "hgrn", "gated_deltanet", "lru", "gsa", "hyena", "llama window"),
+        *("gla, both", "griffin, both", "cosformer, all", "llama window, all"),
+    ],
+    "gather": [
+        *("mamba", "rwkv7", "mlstm", "rwkv4", "hybrid", "llama long window", "lightnet null token"),
+        *("hybrid, both", "lightnet null token, both", "tnn, all", "lrpe, all"),
+    ],
 }
 ALL = {form: [*RECIPES, *MORE, *LATER] for form in FORMS}
 
 
-@pytest.mark.parametrize("names", [THIRDS, pytest.param(ALL, marks=pytest.mark.slow)], ids=["thirds", "all"])
+@pytest.mark.parametrize("names", [KINDS, pytest.param(ALL, marks=pytest.mark.slow)], ids=["kinds", "all"])
 def test_every_model_in_four_parts_is_the_whole(names: dict[Form, list[str]]) -> None:
     for found in together(RANKS, compared, names):
         assert len(found) >= sum(map(len, names.values()))

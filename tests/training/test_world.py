@@ -106,6 +106,41 @@ def test_a_lost_process_ends_the_run_within_a_minute_and_the_run_goes_on(strateg
     assert numbers(run) == pytest.approx(numbers(tmp_path / "undisturbed"), rel=1e-5)
 
 
+#: Begun by every Python: from when on there is a file "full", the first process has no space left.
+FULL = """
+import errno, os
+keep = os.fsync
+def fsync(descriptor):
+    if os.environ.get("RANK") == "0" and os.path.exists(os.environ["FULL"]):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    keep(descriptor)
+os.fsync = fsync
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
+def test_a_full_disk_ends_the_run_for_all_and_it_goes_on(
+    strategy: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = [*SMALL, "training.steps=100", "training.validate_every=null", "training.checkpoint_every=5"]
+    words.append(f"training.strategy={strategy}")
+    done(2, *words, "run=undisturbed", folder=tmp_path)
+    (tmp_path / "sitecustomize.py").write_text(FULL)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("FULL", str(tmp_path / "full"))
+    run = tmp_path / "run"
+    with begun(2, *words, "run=run", folder=tmp_path) as process:
+        wait_for_a_checkpoint(run, process)
+        (tmp_path / "full").touch()
+        said, _ = process.communicate(timeout=60)
+    assert process.returncode != 0
+    assert "the disk is full" in said
+    (tmp_path / "full").unlink()
+    done(2, "run=run", "resume=true", folder=tmp_path)
+    assert numbers(run) == pytest.approx(numbers(tmp_path / "undisturbed"), rel=1e-5)
+
+
 @pytest.mark.slow
 def test_rows_that_do_not_divide_are_refused_by_all(tmp_path: Path) -> None:
     with begun(2, *SMALL, "training.rows=7", "run=run", folder=tmp_path) as process:
