@@ -1,7 +1,7 @@
 """One training step, and all that a checkpoint must hold of it."""
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -12,10 +12,12 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim import AdamW
 
+from eos.errors import RunError
 from eos.tasks.task import Batch, Counts
 from eos.training.config import TrainingOptions
 from eos.training.data import StepBatch, parts
 from eos.training.evaluation import summed_nats
+from eos.training.events import Value
 from eos.training.optimizer import adamw, clip_gradients
 from eos.training.schedule import factor, share_used
 from eos.training.sharding import average_unsharded, shard
@@ -37,6 +39,7 @@ class TrainingModule(LightningModule):
 
     Arguments:
         steps: the budget in steps, or None when time is the only budget.
+        recipe: names and numbers that a checkpoint must have been made with, where it has them.
         losses: what is descended; None: the model's cross-entropy.
         world: the processes that train together.
     """
@@ -52,6 +55,7 @@ class TrainingModule(LightningModule):
         options: TrainingOptions,
         *,
         steps: int | None,
+        recipe: Mapping[str, Value] | None = None,
         losses: Losses | None = None,
         world: World = ALONE,
     ) -> None:
@@ -62,6 +66,7 @@ class TrainingModule(LightningModule):
         self.model = model
         self.training_options = options
         self.steps = steps
+        self.recipe = dict(recipe or {})
         self.state = TrainingState()
         self.clock = Clock()
         self.learning_rate = 0.0
@@ -162,11 +167,20 @@ class TrainingModule(LightningModule):
         """Add the run's position and the random states."""
         self.state.nats = self._nats.item()
         self.state.seconds = self.clock.seconds()
-        checkpoint["eos"] = {"state": self.state.to_plain(), "random": self.world.gather(random_state())}
+        position = {"state": self.state.to_plain(), "random": self.world.gather(random_state())}
+        checkpoint["eos"] = position | {"recipe": self.recipe}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take them back."""
+        """Take them back.
+
+        Raises:
+            RunError: the checkpoint is one of another recipe.
+        """
         saved = checkpoint["eos"]
+        then = saved.get("recipe", {})
+        if other := [name for name in self.recipe if name in then and then[name] != self.recipe[name]]:
+            told = "; ".join(f"{name} was {then[name]} and is {self.recipe[name]}" for name in other[:3])
+            raise RunError(f"the checkpoint is of another recipe ({told}): put recipe.yaml back, or begin a new run")
         self.state = TrainingState.from_plain(saved["state"])
         self.clock = Clock(self.state.seconds)
         self._nats.fill_(self.state.nats)

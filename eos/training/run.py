@@ -20,7 +20,7 @@ from eos.tasks.task import AbstractTask, Split
 from eos.training.bookkeeping import Watch
 from eos.training.config import TrainingOptions
 from eos.training.evaluation import Evaluation, Progress, evaluate
-from eos.training.events import Events, hyperparameters
+from eos.training.events import Events, Value, hyperparameters
 from eos.training.files import disk_full_named, read_json, replacing, write_json
 from eos.training.fit import budget_in_steps, fit, torch_device
 from eos.training.folder import RunFolder
@@ -197,7 +197,13 @@ def _prepared(folder: RunFolder, recipe: Recipe, world: World) -> tuple[Training
     if world.size > 1:
         # dropout is every process's own
         torch.manual_seed(recipe.training.seed + world.rank)
-    return TrainingModule(model, recipe.training, steps=steps, world=world), task
+    return TrainingModule(model, recipe.training, steps=steps, recipe=_made_from(recipe), world=world), task
+
+
+def _made_from(recipe: Recipe) -> dict[str, Value]:
+    """What a run goes on with as it was begun; how it is trained, and where its data lie, may change."""
+    free = ("training.", "task.source", "task.cache")
+    return {name: value for name, value in hyperparameters(recipe).items() if not name.startswith(free)}
 
 
 def _complete(

@@ -21,7 +21,7 @@ from eos.training import world as worlds
 from eos.training.folder import RunFolder
 from eos.training.log import read_metrics
 from eos.training.result import read_result
-from eos.training.run import Recipe, make_task
+from eos.training.run import Recipe, make_task, resume, train
 from eos.training.world import ALONE, World
 from tests.parallel.processes import together
 from tests.training.torchrun import EOS, SMALL, begun, done, numbers, wait_for_a_checkpoint, workers_of
@@ -139,6 +139,41 @@ def test_a_full_disk_ends_the_run_for_all_and_it_goes_on(
     (tmp_path / "full").unlink()
     done(2, "run=run", "resume=true", folder=tmp_path)
     assert numbers(run) == pytest.approx(numbers(tmp_path / "undisturbed"), rel=1e-5)
+
+
+def changed(run: Path, old: str, new: str) -> None:
+    """Let a run's recipe be another one, which has finished nothing."""
+    folder = RunFolder(run)
+    text = folder.recipe.read_text()
+    assert text.count(old) == 1
+    folder.recipe.write_text(text.replace(old, new))
+    folder.result.unlink()
+
+
+def test_a_checkpoint_of_another_recipe_is_refused(tmp_path: Path) -> None:
+    train(load_run_recipe(SMALL), tmp_path / "run")
+    changed(tmp_path / "run", "width: 16", "width: 32")
+    with pytest.raises(RunError, match=r"of another recipe .*model\.width was 16 and is 32.*: put recipe"):
+        resume(tmp_path / "run")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("strategy", "old", "new", "said"),
+    [
+        ("ddp", "width: 16", "width: 32", "model.width was 16 and is 32"),
+        ("fsdp", "width: 16", "width: 32", "is damaged, or of another model"),
+        ("fsdp", "documents: true", "documents: false", "task.documents was True and is False"),
+    ],
+)
+def test_so_it_is_by_several_processes_at_once(strategy: str, old: str, new: str, said: str, tmp_path: Path) -> None:
+    done(2, *SMALL, f"training.strategy={strategy}", "run=run", folder=tmp_path)
+    changed(tmp_path / "run", old, new)
+    with begun(2, "run=run", "resume=true", folder=tmp_path) as process:
+        told, _ = process.communicate(timeout=60)
+    assert process.returncode != 0
+    assert said in told
+    assert "eos/training/fit.py" not in told  # no traceback
 
 
 @pytest.mark.slow
