@@ -1,5 +1,6 @@
 """What a run or a group of runs came to, and what to type next."""
 
+import os
 import shlex
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from eos.tasks.task import Standard
 from eos.training.group import Group, Spread
 from eos.training.report import duration
 from eos.training.result import Result
+from eos.training.torchrun import begun_by_torchrun
 
 #: A shell's exit status for a process that a signal ended, less the signal's number.
 BY_SIGNAL = 128
@@ -93,8 +95,13 @@ def spread_line(spread: Spread) -> str:
 
 
 def go_on(path: Path) -> str:
-    """The command that goes on with a run or group."""
-    return again("train", f"run={path}", "resume=true")
+    """The command that goes on with a run or group, by as many processes as this one was one of."""
+    command, count = again("train", f"run={path}", "resume=true"), begun_by_torchrun()
+    if count == 1:
+        return command
+    local = int(os.environ["LOCAL_WORLD_SIZE"])
+    hosts = "" if local == count else f"--nnodes {count // local} … "
+    return f"torchrun {hosts}--nproc-per-node {local} --no-python {command}"
 
 
 def number(value: float | None) -> str:

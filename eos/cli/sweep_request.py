@@ -56,6 +56,10 @@ def split(overrides: tuple[str, ...]) -> Request:
     return Request(own=own, axes=axes, before=before, after=after)
 
 
+class NothingVaries(RecipeError):
+    """One run is asked for, not several."""
+
+
 def several(value: str) -> list[str]:
     """The parts of ``a,b,c``; commas inside brackets, braces and quotes part nothing."""
     parts, depth, quote = [""], 0, ""
@@ -102,7 +106,7 @@ def asked(request: Request) -> "tuple[Sweep, dict[str, Recipe]]":
         chosen = {"axes": axes, "overrides": [], "own": [*request.before, *request.after]}
     axes = chosen["axes"]
     if not axes:
-        raise RecipeError(
+        raise NothingVaries(
             "nothing varies: give a key several values, as in model=gla,llama or learning_rate=1e-3,1e-2, or choose an "
             "experiment that varies some; to go on with a sweep, run=PATH resume=true"
         )

@@ -1,6 +1,8 @@
 """Checkpoints: written whole or not at all, known by their checksums, loaded without running code."""
 
 import hashlib
+import pickle
+import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,8 @@ from eos.training.files import discard, read_json, replacing, write_json
 
 #: Checkpoints that are kept: should the latest be damaged, the one before is there.
 KEPT = 2
+#: What is no digit.
+_NUMBER = re.compile(r"\D")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +58,7 @@ class Checkpoints:
         return self.path / f"best-{step}.safetensors"
 
     def kept(self) -> list[Kept]:
-        """What the index lists.
+        """What the index lists; where it is lost, the files that stand there, as they are.
 
         Raises:
             RunError: it is damaged, or the run was begun by an earlier version.
@@ -62,11 +66,23 @@ class Checkpoints:
         if not self.index.exists():
             if (self.path / "last.ckpt").exists():
                 raise RunError(f"{self.path} was written by an earlier version, which alone can go on with it")
-            return []
+            return self._found()
         try:
             return [Kept(**each) for each in read_json(self.index)]
         except TypeError as error:
             raise RunError(f"{self.index} is damaged: {error}") from error
+
+    def _found(self) -> list[Kept]:
+        """The files of a folder whose index is lost; each stands there whole, as it was renamed into its place."""
+
+        def steps(pattern: str) -> list[int]:
+            return sorted(int(_NUMBER.sub("", path.name)) for path in self.path.glob(pattern))
+
+        best = steps("best-*.safetensors")
+        return [
+            Kept(step=step, sha256=_sha256(self.at(step)), best_step=max((b for b in best if b <= step), default=None))
+            for step in steps("step-*.ckpt")
+        ][-KEPT:]
 
     def add(self, step: int, *, best_step: int | None) -> None:
         """Count the file of a step among the checkpoints, and delete what none of those kept refers to."""
@@ -125,6 +141,11 @@ class AtomicCheckpointIO(CheckpointIO):
         """
         try:
             checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        except pickle.UnpicklingError as error:
+            # torch's own words tell how to run what is in it
+            raise RunError(
+                f"{path} is damaged, or holds more than tensors and plain values, which could run code: it is not read"
+            ) from error
         except Exception as error:
             raise RunError(f"{path} is not a checkpoint of a run, or damaged: {str(error).splitlines()[0]}") from error
         return checkpoint

@@ -76,7 +76,12 @@ def fit(
             limit_val_batches=0,
             use_distributed_sampler=False,
         )
+        folder.checkpoints.path.mkdir(parents=True, exist_ok=True)
+        listed = folder.checkpoints.index.exists()
         saved, damaged = module.world.lead(folder.checkpoints.latest)
+        if saved is not None:
+            lost = "" if listed else f"; {folder.checkpoints.index.name} is lost, and with it what it should be"
+            report.note(f"going on from {saved.name}{lost}")
         for path in damaged:
             report.note(f"{path} is damaged: going on from {saved}")
         try:

@@ -124,6 +124,8 @@ def resume(
 
         prepared: list[Any] = []
         if (done := world.lead(begin)) is not None:
+            if console is not None and world.leads:
+                console.print(f"run {path} has finished already: nothing is trained")
             return done
         module, task = prepared or _prepared(folder, recipe, world)
         world.wait()

@@ -57,8 +57,10 @@ def read_shards(tensors: Mapping[str, Tensor], path: Path, world: World) -> None
     """Fill the tensors of this process with what a folder holds of them; all processes at once.
 
     Raises:
-        RunError: it is damaged, or of other tensors.
+        RunError: it is damaged, of other tensors, or a file.
     """
+    if not path.is_dir():
+        raise RunError(f"{path} is a checkpoint of a model that is not sharded; take training.strategy=ddp")
     try:
         load(dict(tensors), storage_reader=HuggingFaceStorageReader(str(path)), process_group=world.patient)
     except CheckpointException as error:

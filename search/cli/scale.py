@@ -124,12 +124,18 @@ def cluster_of(own: dict[str, str]) -> "Cluster":
 
 
 def _plan(overrides: list[str], cluster: "Cluster") -> int:
-    from eos.cli.sweep_request import asked, split
+    from eos.cli.recipes import load_run_recipe
+    from eos.cli.sweep_request import NothingVaries, asked, split
     from search.scale.plan import plan_lines
 
-    sweep, recipes = asked(split(tuple(overrides)))
-    cells = {cell.folder: cell for cell in sweep.cells()}
-    for line in plan_lines({cells[folder].name: recipe for folder, recipe in recipes.items()}, cluster):
+    request, seeds = split(tuple(overrides)), 1
+    try:
+        sweep, recipes = asked(request)
+        names = {cell.folder: cell.name for cell in sweep.cells()}
+        runs, seeds = {names[folder]: recipe for folder, recipe in recipes.items()}, len(sweep.seeds or [1])
+    except NothingVaries:
+        runs = {"one run": load_run_recipe([*request.before, *request.after])}
+    for line in plan_lines(runs, cluster, seeds=seeds):
         click.echo(line)
     return 0
 

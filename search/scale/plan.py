@@ -10,11 +10,12 @@ from search.scale.predict import Cluster, Need, needs
 HEADER = ["run", "N", "steps", "memory/GPU", "of it state", "step", "hours", "GPU-hours"]
 
 
-def plan_lines(recipes: Mapping[str, Recipe], cluster: Cluster) -> Iterator[str]:
+def plan_lines(recipes: Mapping[str, Recipe], cluster: Cluster, *, seeds: int = 1) -> Iterator[str]:
     """The lines, each when it is found: of a large model that takes seconds.
 
     Arguments:
         recipes: by the names of their runs.
+        seeds: of each; the sum is over all.
 
     Raises:
         RunError: none can be planned; at the end.
@@ -26,19 +27,21 @@ def plan_lines(recipes: Mapping[str, Recipe], cluster: Cluster) -> Iterator[str]
         return "  ".join([f"{cells[0]:<{width}}", *(f"{cell:>11}" for cell in cells[1:])]) + after
 
     yield line(header)
-    total = 0.0
+    total, planned = 0.0, 0
     for name, recipe in recipes.items():
         try:
             parameters, need = needs(recipe, cluster)
         except RunError as error:
             yield f"{name:<{width}}  {error}"
             continue
-        total += need.hours * cluster.gpus
+        planned += 1
+        total += 0.0 if need.accumulate is None else need.hours * cluster.gpus * seeds
         yield line(_cells(name, parameters, need, cluster), _fits(need, recipe))
     paid = "" if cluster.price is None else f", cost {amount(total * cluster.price)}"
-    if not total:
+    if not planned:
         raise RunError("none of these runs can be planned")
-    yield f"In all {amount(total)} GPU-hours{paid}."
+    each = f", {seeds} seeds each" if seeds > 1 else ""
+    yield f"In all {amount(total)} GPU-hours{paid} (what fits{each})."
     links = cluster.link or cluster.gpu.link
     yield (
         f"Assumed: {100 * cluster.utilisation:.0f} % of the peak while computing, {links / 1e9:.0f} GB/s from GPU to "
@@ -62,5 +65,7 @@ def _cells(name: str, parameters: int, need: Need, cluster: Cluster) -> list[str
 
 def _fits(need: Need, recipe: Recipe) -> str:
     if need.accumulate is None:
-        return "  does not fit" + ("" if recipe.training.strategy == "fsdp" else "; training.strategy=fsdp may")
+        less = [] if recipe.training.strategy == "fsdp" else ["training.strategy=fsdp"]
+        less += [] if recipe.training.recompute else ["training.recompute=true"]
+        return "  does not fit" + (f"; {' or '.join(less)} may" if less else "")
     return "" if need.accumulate == recipe.training.accumulate else f"  fits with accumulate={need.accumulate}"

@@ -58,8 +58,9 @@ def _told(ladder: Ladder, studies: Mapping[str, Study]) -> list[str]:
         least = min(one.points, key=lambda point: point.loss)
         line = f"{model}: {len(one.points)} runs, {len(one.frontier)} on the frontier; best {least.loss:.4f} nats"
         line += f" with {amount(least.parameters)} parameters and {amount(least.tokens)} tokens"
-        if one.power is not None and one.exponent is not None:
-            line += f"; loss falls as C^−{one.power.exponents[0]:.3f} {_range(one.exponent, 3)}"
+        if one.power is not None:
+            sure = "by two budgets alone" if one.exponent is None else _range(one.exponent, 3)
+            line += f"; loss falls as C^−{one.power.exponents[0]:.3f} {sure}"
         if one.share is not None:
             line += f"; the best N grows as C^{one.share.parameters:.2f} {_range(one.share.range, 2)}"
         found.append(f"{line}.")

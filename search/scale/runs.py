@@ -1,8 +1,10 @@
 """The runs that a scaling law is of: what each was trained with, and what it reached."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+import yaml
 
 from eos.errors import RunError
 from eos.training.folder import RunFolder
@@ -68,7 +70,10 @@ def read_ladder(path: Path) -> Ladder:
         if not result.is_file():
             left_out.append(f"{folder.relative_to(path)}: not finished")
             continue
-        found = _point(folder, read_result(result), choices)
+        try:
+            found = _point(folder, read_result(result), choices)
+        except RunError as error:
+            found = str(error)
         if isinstance(found, str):
             left_out.append(f"{folder.relative_to(path)}: {found}")
         else:
@@ -82,11 +87,10 @@ def read_ladder(path: Path) -> Ladder:
     )
 
 
-def _runs(path: Path) -> Iterator[tuple[Path, Mapping[str, str] | None]]:
+def _runs(path: Path) -> Iterator[tuple[Path, Mapping[str, str]]]:
     """The folders of runs, with the choices of a sweep that tell laws apart."""
     if not is_sweep(path):
-        for recipe in sorted(path.rglob("recipe.yaml")):
-            yield recipe.parent, None
+        yield from _told_apart(sorted(each.parent for each in path.rglob("recipe.yaml")))
         return
     for cell in read_sweep(path)[0].cells():
         folder = path / cell.folder
@@ -94,7 +98,24 @@ def _runs(path: Path) -> Iterator[tuple[Path, Mapping[str, str] | None]]:
             yield run, {key: value for key, value in cell.choices.items() if key not in SIZES}
 
 
-def _point(folder: Path, result: Result, choices: Mapping[str, str] | None) -> Point | str:
+def _told_apart(folders: Sequence[Path]) -> Iterator[tuple[Path, Mapping[str, str]]]:
+    """Runs that were not chosen together, with what their tasks differ in: a law is of one text."""
+    tasks = [_task(folder / "recipe.yaml") for folder in folders]
+    names = sorted({name for task in tasks for name in task if len({each.get(name) for each in tasks}) > 1})
+    for folder, task in zip(folders, tasks, strict=True):
+        yield folder, {f"task.{name}": task.get(name, "null") for name in names}
+
+
+def _task(recipe: Path) -> dict[str, str]:
+    try:
+        data = yaml.safe_load(recipe.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError):
+        return {}
+    task = data.get("task") if isinstance(data, dict) else None
+    return {str(name): str(value) for name, value in task.items() if name != "cache"} if isinstance(task, dict) else {}
+
+
+def _point(folder: Path, result: Result, choices: Mapping[str, str]) -> Point | str:
     """The point of a run, or why there is none."""
     if result.status != "finished":
         return result.error or result.status
@@ -105,10 +126,8 @@ def _point(folder: Path, result: Result, choices: Mapping[str, str] | None) -> P
     loss = next((value for name, value in metrics.items() if name.startswith("nats_per")), None)
     if loss is None or not loss > 0:
         return "no cross-entropy that is finite and above 0"
-    model = result.names.get("model", "")
-    if choices is not None:
-        others = [f"{key}={value}" for key, value in choices.items() if key != "model"]
-        model = " ".join([choices.get("model", model), *others])
+    others = [f"{key}={value}" for key, value in choices.items() if key != "model"]
+    model = " ".join([choices.get("model", result.names.get("model", "")), *others])
     return Point(
         model=model,
         parameters=parameters,

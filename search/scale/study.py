@@ -55,7 +55,7 @@ class Study:
         each: FLOPs of training for a parameter and token, C / (N D), the middle of all runs.
         power: L = β C^(−α) on the frontier, C in petaFLOP/s-days; None where fewer than three runs stand there.
         floored: the same with a loss that nothing gets below; None where fewer than four do.
-        exponent: 95 % range of α.
+        exponent: 95 % range of α; None where the frontier has two budgets.
         both: L = E + A N^(−a) + B D^(−b); None where runs do not suffice.
         floor, exponents: 95 % ranges of E, a and b.
         share: how the best N grows, by ``both``.
@@ -100,7 +100,8 @@ def study(points: Sequence[Point], *, draws: int = 200) -> Study:
     power = tried(days, lowest, "power law of compute", floor=False)
     floored = tried(days, lowest, "power law with a floor", floor=True)
     exponent = None
-    if power is not None:
+    # two budgets determine the law, and tell nothing of how sure it is
+    if power is not None and len(set(days)) > 2:
         exponent = interval([law.exponents[0] for law in bootstrap(power, days, lowest, draws=draws)])
     sizes, losses = [point.sizes for point in ordered], [point.loss for point in ordered]
     both = tried(sizes, losses, "law of parameters and tokens", floor=True)

@@ -150,6 +150,18 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(
     assert_same(path, model, whole)
 
 
+def test_a_lost_index_loses_no_training(tmp_path: Path, whole: tuple[Path, dict[str, torch.Tensor]]) -> None:
+    path = tmp_path / "run"
+    fit_in(path, StoppingModel(at=16, how="signal"), training_options())
+    checkpoints = RunFolder(path).checkpoints
+    kept = checkpoints.kept()
+    checkpoints.index.unlink()
+    assert checkpoints.kept() == kept
+    model = TinyModel()
+    fit_in(path, model, training_options())
+    assert_same(path, model, whole)
+
+
 def test_damaged_checkpoints_alone_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "run"
     fit_in(path, StoppingModel(at=16, how="signal"), training_options())

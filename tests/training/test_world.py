@@ -77,7 +77,8 @@ def test_a_signal_stops_all_and_the_run_goes_on(tmp_path: Path) -> None:
         for child in workers_of(process):
             os.kill(child, signal.SIGTERM)
         process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=120)
+        said, _ = process.communicate(timeout=120)
+    assert "To go on: torchrun --nproc-per-node 2 --no-python eos train run=run resume=true" in said
     stopped = read_result(run / "result.json")
     assert stopped.status == "stopped"
     assert 0 < stopped.steps < 200

@@ -80,6 +80,17 @@ def test_the_plan_is_printed_and_nothing_is_trained(
     assert "neither was measured here" in said[-1]
 
 
+def test_seeds_count_and_one_run_can_be_planned(capsys: pytest.CaptureFixture[str]) -> None:
+    def hours(*words: str) -> float:
+        assert main(["scale", "experiment=scale_family", *words, "gpus=64", "--plan"]) == 0
+        last = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("In all "))
+        return float(last.split()[2].replace(",", ""))
+
+    two = ["model=hgrn2", "size=1b,3b"]
+    assert hours(*two, "seeds=3") == pytest.approx(3 * hours(*two), rel=0.01)
+    assert 0 < hours("model=hgrn2", "size=1b") < hours(*two)
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

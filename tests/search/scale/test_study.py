@@ -81,6 +81,30 @@ def test_what_gives_no_point_is_named(ladder: Path) -> None:
     ]
 
 
+def test_runs_on_other_texts_are_other_laws_and_a_bad_result_is_left_out(ladder: Path) -> None:
+    for number in range(2):
+        write_run(ladder / f"other-{number}", 1e5, 1e5, 2.0)
+        (ladder / f"other-{number}" / "recipe.yaml").write_text("task: {name: text, source: my.txt, cache: c}\n")
+    write_run(ladder / "bad", 1e5, 1e5, 2.0)
+    (ladder / "bad" / "result.json").write_text("{")
+    found = read_ladder(ladder)
+    counts = {model: len(points) for model, points in found.points.items()}
+    assert counts == {"gla task.name=null task.source=null": 16, "gla task.name=text task.source=my.txt": 2}
+    assert len(found.left_out) == 1
+    assert found.left_out[0].startswith("bad: ")
+
+
+def test_two_budgets_tell_a_law_and_not_how_sure_it_is() -> None:
+    points = [
+        Point(model="m", parameters=n, tokens=n, compute=1e15 * n, loss=3 / n**0.1, folder=Path(), seconds=0.0)
+        for n in (1, 10)
+    ]
+    found = study(points, draws=5)
+    assert found.power is not None
+    assert found.power.exponents[0] == pytest.approx(0.1, rel=1e-3)
+    assert found.exponent is None
+
+
 def test_a_folder_without_runs_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="holds no finished run that a law could be of: there are none"):
         read_ladder(tmp_path)
