@@ -88,7 +88,7 @@ def test_checkpoint_that_would_run_code_is_refused(tmp_path: Path) -> None:
             return exec, (f"open({str(tmp_path / 'ran')!r}, 'w')",)
 
     torch.save({"state_dict": Hostile()}, tmp_path / "last.ckpt")
-    with pytest.raises(RunError, match="holds more than tensors and plain values.*: it is not read"):
+    with pytest.raises(RunError, match=r"holds more than tensors and plain values.*: it is not read"):
         AtomicCheckpointIO().load_checkpoint(tmp_path / "last.ckpt")
     assert not (tmp_path / "ran").exists()
 
