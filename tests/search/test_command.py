@@ -136,7 +136,10 @@ def test_a_study_whose_plugins_are_missing_says_which(tmp_path: Path, capsys: py
         assert f"was begun with --plugins {tmp_path / 'mine'}: say so again" in said
 
 
-def test_slurm_is_not_played_by_this_machine(capsys: pytest.CaptureFixture[str]) -> None:
+def test_slurm_is_not_played_by_this_machine(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PATH", "")  # there may be one here
     assert main([*BEGUN, "on=slurm", "jobs=2", "trials=2"]) == 2
     assert "there is no SLURM here (no srun)" in capsys.readouterr().err
 
