@@ -21,8 +21,13 @@ def command() -> None:
     """Scaling laws: train a ladder of sizes and budgets, and say how loss falls and how a budget is best spent.
 
     \b
-      eos scale KEY=VALUE …       train what the ladder still lacks, then fit and report
-      eos scale report FOLDER     fit and report anew, of a ladder or of any folder of runs
+      eos scale KEY=VALUE …            train what the ladder still lacks, then fit and report
+      eos scale KEY=VALUE … --plan     what it would take, and nothing is trained
+      eos scale KEY=VALUE … --retry    train again what has failed, too
+      eos scale report FOLDER          fit and report anew, of a ladder or of any folder of runs
+
+    A ladder stays what it was begun with. For another size train a second one beside it, and report the folder that
+    holds both.
 
     A ladder is a sweep over model=, size= and a budget, as training.tokens=125000,500000,2000000 or
     training.tokens_per_parameter=5,20,80 (for each parameter outside of embedding and head); all of eos sweep is
