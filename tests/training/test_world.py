@@ -57,7 +57,10 @@ def test_answers_are_graded_whole(words: list[str], tmp_path: Path) -> None:
     done(4, *kept, *words, "training.sequence_parts=2", "run=several", folder=tmp_path)
     one, several = numbers(tmp_path / "one"), numbers(tmp_path / "several")
     assert any("accuracy" in metric for _, metric in one)
-    assert several == pytest.approx(one, rel=1e-3)
+    norms = {place for place in one if place[1] == "train/gradient_norm"}
+    assert {place: several[place] for place in norms} == pytest.approx({place: one[place] for place in norms}, rel=1e-3)
+    rest = one.keys() - norms
+    assert {place: several[place] for place in rest} == pytest.approx({place: one[place] for place in rest}, rel=2e-4)
 
 
 @pytest.mark.slow
