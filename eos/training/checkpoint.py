@@ -15,8 +15,7 @@ from eos.training.files import discard, read_json, replacing, write_json
 
 #: Checkpoints that are kept: should the latest be damaged, the one before is there.
 KEPT = 2
-#: What is no digit.
-_NUMBER = re.compile(r"\D")
+_NO_DIGIT = re.compile(r"\D")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +75,7 @@ class Checkpoints:
         """The files of a folder whose index is lost; each stands there whole, as it was renamed into its place."""
 
         def steps(pattern: str) -> list[int]:
-            return sorted(int(_NUMBER.sub("", path.name)) for path in self.path.glob(pattern))
+            return sorted(int(_NO_DIGIT.sub("", path.name)) for path in self.path.glob(pattern))
 
         best = steps("best-*.safetensors")
         return [

@@ -80,8 +80,8 @@ def fit(
         listed = folder.checkpoints.index.exists()
         saved, damaged = module.world.lead(folder.checkpoints.latest)
         if saved is not None:
-            lost = "" if listed else f"; {folder.checkpoints.index.name} is lost, and with it what it should be"
-            report.note(f"going on from {saved.name}{lost}")
+            unchecked = "" if listed else f", unchecked: {folder.checkpoints.index}, with its checksum, is lost"
+            report.note(f"going on from {saved.name}{unchecked}")
         for path in damaged:
             report.note(f"{path} is damaged: going on from {saved}")
         try:

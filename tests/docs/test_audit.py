@@ -66,6 +66,12 @@ def test_what_is_not_known_passes(database: str, tmp_path: Path, capsys: pytest.
     assert "1 pinned packages, 0 known vulnerabilities" in capsys.readouterr().out
 
 
+def test_pins_that_cannot_be_read_do_not_pass(database: str, tmp_path: Path) -> None:
+    pins = tmp_path / "pins.txt"
+    pins.write_text("attrs>=26\n")
+    assert main(["--osv-url", database, "--pins", str(pins), "--unless-offline"]) == 3
+
+
 def test_a_database_that_does_not_answer_is_said(capsys: pytest.CaptureFixture[str]) -> None:
     nowhere = ["--osv-url", "http://127.0.0.1:1/v1/query"]
     assert main(nowhere) == 3
