@@ -1,7 +1,6 @@
 """Functions run by several processes that know each other."""
 
 import datetime as dt
-import socket
 import traceback
 from collections.abc import Callable
 from typing import Any
@@ -9,6 +8,8 @@ from typing import Any
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
+
+from tests.ports import free_ports
 
 #: Seconds before what does not answer counts as lost.
 PATIENCE = 120
@@ -20,9 +21,7 @@ def together(count: int, function: Callable[..., Any], *arguments: Any) -> list[
     Raises:
         AssertionError: one of them raised, with its traceback.
     """
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    (port,) = free_ports(1)
     context = mp.get_context("spawn")
     queue = context.Queue()
     crew = [

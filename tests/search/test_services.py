@@ -3,7 +3,6 @@
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -18,17 +17,12 @@ from eos.cli.main import main
 from search.space import Space
 from search.storage import StudyError, open_storage
 from search.study import RETRY_OF, Study, join, lost
+from tests.ports import free_ports
 from tests.search.conftest import SMALL
 
 pytestmark = pytest.mark.services
 ROOT = Path(__file__).parents[2]
 NARROW = {"expand": ["linear", "elu"], "oscillation": ["none", "key_gate"], "shrink": "fixed", "options": "none"}
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def program(name: str) -> str:
@@ -43,7 +37,7 @@ def program(name: str) -> str:
 def postgres_server() -> Iterator[tuple[str, Callable[[], None]]]:
     """The URL of an empty database, and what restarts its server at once; the server refuses to be root's."""
     # Not below pytest's own folder, which is closed to other users.
-    place, port = Path(tempfile.mkdtemp(prefix="eos-postgres-")), free_port()
+    place, port = Path(tempfile.mkdtemp(prefix="eos-postgres-")), free_ports(1)[0]
     user = []
     if os.getuid() == 0:
         user = ["runuser", "-u", "nobody", "--"]
@@ -80,7 +74,7 @@ def postgres(postgres_server: tuple[str, Callable[[], None]]) -> str:
 @pytest.fixture(scope="module")
 def mysql_server() -> Iterator[tuple[str, Callable[[], None]]]:
     """Likewise of MariaDB, which Debian brings as MySQL."""
-    place, port = Path(tempfile.mkdtemp(prefix="eos-mysql-")), free_port()
+    place, port = Path(tempfile.mkdtemp(prefix="eos-mysql-")), free_ports(1)[0]
     common = [f"--datadir={place / 'data'}"]
     if os.getuid() == 0:
         shutil.chown(place, "nobody")
@@ -205,7 +199,7 @@ def test_workers_use_a_proxy(
     postgres: str, tmp_path: Path, space_of: Callable[..., Space], study_of: Callable[..., Study]
 ) -> None:
     study_of(space_of(**NARROW, sampler="random"), url=postgres, name="proxied", trials=10)
-    port = free_port()
+    port = free_ports(1)[0]
     command = [sys.executable, "-m", "eos.cli.main", "search", "serve", postgres, "--port", str(port)]
     server = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": str(ROOT)})
     try:

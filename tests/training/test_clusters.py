@@ -16,22 +16,13 @@ from pathlib import Path
 import pytest
 
 from eos.training.result import read_result
+from tests.ports import free_ports
 from tests.training.torchrun import EOS, SMALL, numbers
 
 pytestmark = pytest.mark.services
 PAGE = Path(__file__).parents[2] / "docs/scale.md"
 #: Long enough to be stopped by a limit of time, and to be done when it is begun again.
 LONG = ["training.steps=1500", "training.validate_every=null", "training.checkpoint_every=50", "training.log_every=50"]
-
-
-def free_ports(count: int) -> list[int]:
-    probes = [socket.socket() for _ in range(count)]
-    for probe in probes:
-        probe.bind(("127.0.0.1", 0))
-    ports = [int(probe.getsockname()[1]) for probe in probes]
-    for probe in probes:
-        probe.close()
-    return ports
 
 
 def script(language: str, changes: Mapping[str, str]) -> str:

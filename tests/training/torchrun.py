@@ -1,7 +1,6 @@
 """Runs that torchrun begins, for tests of several processes."""
 
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -12,6 +11,7 @@ from pathlib import Path
 from eos.training.folder import RunFolder
 from eos.training.log import read_metrics
 from eos.training.result import read_result
+from tests.ports import free_ports
 
 SMALL = (
     "model=gated_deltanet layers=1 width=16 task.length=32 task.documents=true training.steps=12 training.rows=8 "
@@ -44,9 +44,7 @@ def done(count: int, *words: str, folder: Path, hosts: int = 1) -> str:
     places: list[list[str]] = [[]]
     if hosts > 1:
         # as on two machines of a cluster that see one file system
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            endpoint = f"127.0.0.1:{free.getsockname()[1]}"
+        endpoint = f"127.0.0.1:{free_ports(1)[0]}"
         meet = [
             "--nnodes",
             str(hosts),
