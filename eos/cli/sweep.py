@@ -115,9 +115,9 @@ def locate(request: Request, command: str) -> "tuple[Path, Sweep, dict[str, Reci
 
     Raises:
         RecipeError: an unknown name or key, or a value that is not allowed.
-        RunError: a sweep to go on with does not exist, or was begun with other choices.
+        RunError: a sweep to go on with does not exist, or was begun with other choices; the path is taken.
     """
-    from eos.training.folder import new_folder
+    from eos.training.folder import new_folder, taken
     from eos.training.sweep import is_sweep, read_sweep, same_choices
 
     if request.own.get("resume", "false") == "true":
@@ -131,6 +131,8 @@ def locate(request: Request, command: str) -> "tuple[Path, Sweep, dict[str, Reci
         return new_folder(Path("runs"), "sweep"), sweep, recipes, {}
     path = Path(request.own["run"])
     if not is_sweep(path):
+        if path.exists():
+            raise taken(path)
         return path, sweep, recipes, {}
     begun, points = read_sweep(path)
     if not same_choices(begun, sweep):

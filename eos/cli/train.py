@@ -70,7 +70,7 @@ def command(overrides: tuple[str, ...]) -> int:
     from eos.training.run import recipe_of, resume, train
     from eos.training.stopping import StoppedAtOnce
     from eos.training.torchrun import begun_by_torchrun
-    from eos.training.world import assembled
+    from eos.training.world import ProcessLost, assembled
 
     console = Console(stderr=True)
     said = ("eos", *sys.argv[1:])
@@ -98,6 +98,9 @@ def command(overrides: tuple[str, ...]) -> int:
         first = recipe.training.seed
         seeds = range(first, first + request.seeds) if isinstance(request.seeds, int) else request.seeds
         return show_group(path, train_group(recipe, path, seeds, console=console, command=said))
+    except ProcessLost as lost:
+        then = f"To go on: {go_on(path)}" if RunFolder(path).recipe.exists() else "Nothing was trained yet"
+        raise ProcessLost(f"{lost}. {then}") from lost
     except StoppedAtOnce as stopped:
         click.echo(f"Stopped at once. To go on from the last checkpoint: {go_on(path)}", err=True)
         return BY_SIGNAL + stopped.signal

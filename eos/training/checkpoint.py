@@ -108,7 +108,11 @@ class Checkpoints:
                 return path, damaged
             damaged.append(path)
         if kept:
-            raise RunError(f"{self.path}: every checkpoint is damaged ({', '.join(path.name for path in damaged)})")
+            names = ", ".join(path.name for path in damaged)
+            raise RunError(
+                f"{self.path}: every checkpoint is damaged ({names}), and nothing is left to go on from; put back a "
+                "copy of one, or train anew with another run=PATH"
+            )
         return None, []
 
 

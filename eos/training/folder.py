@@ -108,12 +108,14 @@ def claim(path: Path) -> None:
     try:
         path.mkdir(parents=True)
     except FileExistsError:
-        way = (
-            "add resume=true to go on with it, or choose another"
-            if RunFolder(path).recipe.is_file() or (path / "sweep.json").is_file()
-            else "choose another"
-        )
-        raise RunError(f"{path} exists already; {way} run=PATH") from None
+        raise taken(path) from None
+
+
+def taken(path: Path) -> RunError:
+    """The refusal of a path where something stands already."""
+    begun = RunFolder(path).recipe.is_file() or (path / "sweep.json").is_file()
+    way = "add resume=true to go on with it, or choose another" if begun else "choose another"
+    return RunError(f"{path} exists already; {way} run=PATH")
 
 
 def new_folder(root: Path, name: str) -> Path:

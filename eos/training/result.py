@@ -82,6 +82,14 @@ def read_result(path: Path) -> Result:
         raise RunError(f"{path} is not the result of a run: {error}") from error
 
 
+def result_if_readable(path: Path) -> Result | None:
+    """The result in ``path``; None where there is none, or a damaged one: how a run ended can be found anew."""
+    try:
+        return read_result(path) if path.is_file() else None
+    except RunError:
+        return None
+
+
 def plain(metrics: Mapping[str, float]) -> dict[str, float | None]:
     """Metrics as JSON holds them: None for what is not finite."""
     return {name: value if math.isfinite(value) else None for name, value in metrics.items()}

@@ -29,7 +29,7 @@ from eos.training.module import TrainingModule
 from eos.training.provenance import device_name, peak_memory, provenance
 from eos.training.recompute import recompute_blocks
 from eos.training.report import AbstractReport, report_on
-from eos.training.result import Result, Status, plain, read_result
+from eos.training.result import Result, Status, plain, result_if_readable
 from eos.training.sharding import first_weights, refuse_sharding, save_whole, take
 from eos.training.state import seed_everything
 from eos.training.stopping import EvaluationAbandoned, RunAbandoned, StopRequest
@@ -117,7 +117,8 @@ def resume(
 
         def begin() -> Result | None:
             lock.enter_context(folder.locked())
-            if folder.result.exists() and (result := read_result(folder.result)).status == "finished":
+            result = result_if_readable(folder.result)
+            if result is not None and result.status == "finished":
                 return result
             prepared.extend(_prepared(folder, recipe, world))
             return None

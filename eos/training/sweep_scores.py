@@ -10,7 +10,7 @@ from eos.training.files import read_json
 from eos.training.folder import RunFolder
 from eos.training.group import RECORD as GROUP_RECORD
 from eos.training.group import Spread, is_group, runs_of, spread
-from eos.training.result import read_result
+from eos.training.result import result_if_readable
 from eos.training.sweep import Cell, Sweep
 
 
@@ -60,15 +60,16 @@ class Score:
 def outcome(folder: Path) -> Outcome:
     """What has come of a run or group of runs so far."""
     if is_group(folder):
-        status, first = str(read_json(folder / GROUP_RECORD)["status"]), runs_of(folder)[0]
-        results = [RunFolder(run).result for run in runs_of(folder)]
+        status, runs = str(read_json(folder / GROUP_RECORD)["status"]), runs_of(folder)
     else:
-        status, first = "", folder
-        results = [RunFolder(folder).result]
-    if not RunFolder(first).result.is_file():
+        status, runs = "", [folder]
+    results = [result_if_readable(RunFolder(run).result) for run in runs]
+    done = [result for result in results if result is not None]
+    if not done:
         return Outcome(status=status or ("stopped" if folder.exists() else "failed"))
-    done = [read_result(result) for result in results if result.is_file()]
     status = status or done[0].status
+    if status == "finished" and len(done) < len(runs):  # one is damaged or lost, and is found anew
+        status = "stopped"
     finished = [result for result in done if result.status == "finished" and result.standard is not None]
     if status != "finished" or not finished:
         return Outcome(status=status)

@@ -18,7 +18,7 @@ from torch import Tensor
 from torch._C._distributed_c10d import HashStore
 
 from eos.config import ModelRecipe, SoftmaxMixer
-from eos.errors import RunError
+from eos.errors import EOSError, RunError
 from eos.models.layout import resolve_layout
 from eos.parallel import SequenceGroup, over, whole
 from eos.tasks.task import AbstractTask, Batch
@@ -31,6 +31,10 @@ Number = TypeVar("Number", int, float)
 
 #: How long a process waits for others in a step, and while the first prepares data, before they count as lost.
 STEP, PREPARATION = dt.timedelta(seconds=60), dt.timedelta(hours=4)
+
+
+class ProcessLost(RunError):
+    """Another process of the run is gone, or does not answer."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -210,11 +214,29 @@ def _looks_back(model: ModelRecipe) -> int:
 
 
 @contextmanager
+def _loss_named() -> Iterator[None]:
+    """Turn what a connection says that another process has left into a sentence."""
+    try:
+        yield
+    except EOSError:
+        raise
+    except RuntimeError as error:
+        # gloo raises no error of its own, and names itself
+        if not (isinstance(error, dist.DistError) or "gloo" in str(error)):
+            raise
+        first = str(error).partition("\n")[0]
+        raise ProcessLost(
+            f"another process of this run is gone, or has not answered within {STEP.seconds} seconds ({first})"
+        ) from error
+
+
+@contextmanager
 def assembled(options: TrainingOptions) -> Iterator[World]:
     """The processes that torchrun has begun, once all are here; this one alone where it has not.
 
     Raises:
         RunError: they do not divide, or have other versions of what numbers depend on.
+        ProcessLost: one of them is, now or inside of the ``with`` block.
     """
     size = begun_by_torchrun()
     parts = options.sequence_parts
@@ -234,16 +256,17 @@ def assembled(options: TrainingOptions) -> Iterator[World]:
             "training.device=cpu"
         )
     backend = "nccl" if cuda else "gloo"
-    if size == 1:
-        dist.init_process_group(backend, store=HashStore(), rank=0, world_size=1)
-    else:
-        if cuda:
-            torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-        dist.init_process_group(backend, timeout=STEP)
-    try:
-        yield _world(options, size, local)
-    finally:
-        dist.destroy_process_group()
+    with _loss_named():
+        if size == 1:
+            dist.init_process_group(backend, store=HashStore(), rank=0, world_size=1)
+        else:
+            if cuda:
+                torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+            dist.init_process_group(backend, timeout=STEP)
+        try:
+            yield _world(options, size, local)
+        finally:
+            dist.destroy_process_group()
 
 
 def _world(options: TrainingOptions, size: int, local: int) -> World:

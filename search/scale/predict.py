@@ -124,9 +124,11 @@ def needs(recipe: Recipe, cluster: Cluster) -> tuple[int, Need]:
         raise RunError(f"only the needs of language models of text are known, not those of {recipe.task.name}")
     shares, rest = divmod(cluster.gpus, options.sequence_parts)
     if rest or not shares or options.rows % (shares * options.accumulate):
+        work = options.rows // options.accumulate * options.sequence_parts
         raise RunError(
             f"training.rows={options.rows} with accumulate={options.accumulate} and sequence_parts="
-            f"{options.sequence_parts} do not divide into {cluster.gpus} GPUs"
+            f"{options.sequence_parts} do not divide into {cluster.gpus} GPUs; such a step has work for {work}, or for "
+            "a number that divides it: raise training.rows for more"
         )
     if text.tokens == "words":
         raise RunError("how many words there are only the text tells; plan with task.tokens=bpe")

@@ -28,7 +28,7 @@ def write_report(ladder: Ladder, path: Path, *, draws: int = 200) -> list[str]:
     studies = {model: study(points, draws=draws) for model, points in ladder.points.items()}
     tables = [_laws(studies), _budgets(studies), _runs(ladder)]
     lines = ["# Scaling laws", "", *_told(ladder, studies), "", "![Loss against compute](scale.svg)", ""]
-    texts = {"report.md": "\n".join([*lines, *(table.to_markdown() for table in tables)])}
+    texts = {"report.md": "\n".join([*lines, *(table.to_markdown() for table in tables if table.shown)])}
     for table in tables:
         texts |= {f"{table.name}.csv": table.to_csv(), f"{table.name}.tex": table.to_latex()}
     for name, text in texts.items():

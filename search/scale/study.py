@@ -91,10 +91,14 @@ def study(points: Sequence[Point], *, draws: int = 200) -> Study:
 
     def tried(sizes: Sequence[tuple[float, ...]], losses: list[float], name: str, *, floor: bool) -> Law | None:
         try:
-            return fit(sizes, losses, floor=floor)
+            law = fit(sizes, losses, floor=floor)
         except RunError as error:
             missing.append(f"{name}: {error}")
             return None
+        if _too_steep(law):
+            missing.append(f"{name}: these losses fall more steeply than any power law that is looked for")
+            return None
+        return law
 
     days, lowest = [(point.compute / PFLOPS_DAY,) for point in edge], [point.loss for point in edge]
     power = tried(days, lowest, "power law of compute", floor=False)
@@ -149,7 +153,12 @@ def _tells(law: Law, points: Sequence[Point]) -> bool:
     least, most = ([end(sizes) for sizes in zip(*(point.sizes for point in points), strict=True)] for end in (min, max))
     terms = zip(law.coefficients, law.exponents, least, most, strict=True)
     falls = [a * (low**-b - high**-b) for a, b, low, high in terms]
-    return min(falls) >= SEEN * law(*least) and max(law.exponents) < 0.99 * STEEPEST
+    return min(falls) >= SEEN * law(*least) and not _too_steep(law)
+
+
+def _too_steep(law: Law) -> bool:
+    """Whether the fit ran to the end of what it may."""
+    return max(law.exponents) >= 0.99 * STEEPEST
 
 
 def _share(law: Law) -> float:

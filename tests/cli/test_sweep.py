@@ -162,6 +162,11 @@ def test_what_is_printed_to_go_on_with_names_the_plugins(
     assert "to do     2" in eos(*shlex.split(command)[1:], "--plan").out.splitlines()
 
 
+def test_a_path_that_is_taken_is_refused_before_anything_is_measured(eos: Run, tmp_path: Path) -> None:
+    said = eos("sweep", "model=gla", "learning_rate=1e-3,1e-2", f"run={tmp_path}", "--plan")
+    assert (said.status, said.err) == (2, f"eos: error: {tmp_path} exists already; choose another run=PATH\n")
+
+
 @pytest.mark.slow
 def test_ctrl_c_saves_and_a_resumed_sweep_ends_as_one_that_ran_through(tmp_path: Path) -> None:
     choice, budget = "learning_rate=1e-3,1e-2", "steps=400"

@@ -150,6 +150,13 @@ def test_finished_run_is_left_as_it_is(describe: Describe, tmp_path: Path) -> No
     assert {path: path.stat().st_mtime_ns for path in before} == before
 
 
+def test_damaged_result_is_found_again(describe: Describe, tmp_path: Path) -> None:
+    result = train(describe(), tmp_path / "run")
+    RunFolder(tmp_path / "run").result.write_text("{")
+    assert resume(tmp_path / "run").metrics == result.metrics
+    assert read_result(RunFolder(tmp_path / "run").result).metrics == result.metrics
+
+
 def test_existing_folder_is_refused_and_untouched(describe: Describe, tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "notes.txt").write_text("mine")

@@ -232,12 +232,14 @@ def test_an_experiment_that_varies_nothing_sound_is_refused(
 
 
 def test_how_far_a_combination_is_follows_from_its_folder_first(tmp_path: Path) -> None:
-    found = sweep(axes={"rate": list("123456")}, by=["rate"])
+    found = sweep(axes={"rate": list("1234567")}, by=["rate"])
     finish(tmp_path / "rate=1", 0.5, 0.5)
     for rate in "23":
         (tmp_path / f"rate={rate}").mkdir()
         Result(status="failed", names={}, seed=1).write(tmp_path / f"rate={rate}" / "result.json")
     (tmp_path / "rate=4").mkdir()
+    finish(tmp_path / "rate=7", 0.5, 0.5)
+    (tmp_path / "rate=7" / "result.json").write_text("{")
     recorded = {
         "rate=1": Point(status="running", seconds=3.0),
         "rate=2": Point(status="failed"),
@@ -253,7 +255,8 @@ def test_how_far_a_combination_is_follows_from_its_folder_first(tmp_path: Path) 
         "stopped",  # killed
         "failed",  # before it had a folder
         "waiting",
+        "stopped",  # damaged
     ]
     assert points["rate=1"].seconds == 3.0
-    assert to_do(points, retry=False) == ["rate=3", "rate=4", "rate=6"]
-    assert to_do(points, retry=True) == ["rate=2", "rate=3", "rate=4", "rate=5", "rate=6"]
+    assert to_do(points, retry=False) == ["rate=3", "rate=4", "rate=6", "rate=7"]
+    assert to_do(points, retry=True) == ["rate=2", "rate=3", "rate=4", "rate=5", "rate=6", "rate=7"]

@@ -102,9 +102,12 @@ def test_a_lost_process_ends_the_run_within_a_minute_and_the_run_goes_on(strateg
         wait_for_a_checkpoint(run, process)
         os.kill(workers_of(process)[-1], signal.SIGKILL)
         began = time.monotonic()
-        process.communicate(timeout=60)
+        said, _ = process.communicate(timeout=60)
         assert time.monotonic() - began < 60
     assert process.returncode != 0
+    assert "another process of this run is gone" in said
+    assert "To go on: torchrun --nproc-per-node 2 --no-python eos train run=run resume=true" in said
+    assert "eos/training/" not in said  # no traceback but that of torchrun
     assert not RunFolder(run).result.exists() or read_result(run / "result.json").status != "finished"
     done(2, "run=run", "resume=true", folder=tmp_path)
     assert numbers(run) == pytest.approx(numbers(tmp_path / "undisturbed"), rel=1e-5)

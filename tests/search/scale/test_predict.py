@@ -57,7 +57,7 @@ def test_the_least_accumulation_that_fits_is_named() -> None:
 @pytest.mark.parametrize(
     ("words", "gpus", "said"),
     [
-        (["experiment=scale_family", "size=70m"], 7, "do not divide into 7 GPUs"),
+        (["experiment=scale_family", "size=70m"], 7, "do not divide into 7 GPUs; such a step has work for 512"),
         (["task=mqar_small"], 1, "only the needs of language models of text"),
         (["task.tokens=words", "task.documents=false"], 1, "plan with task.tokens=bpe"),
         (["training.steps=null", "training.minutes=5"], 1, "a budget of time alone"),

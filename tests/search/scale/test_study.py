@@ -132,6 +132,17 @@ def test_sizes_that_explain_nothing_make_no_law(tmp_path: Path) -> None:
     assert any("these runs do not tell what either does" in reason for reason in found.missing)
 
 
+def test_losses_that_break_down_make_no_power_law() -> None:
+    points = [
+        Point(model="m", parameters=n, tokens=n, compute=1e15 * n, loss=loss, folder=Path(), seconds=0.0)
+        for n, loss in ((1, 3.0), (2, 1e-2), (4, 1e-3), (8, 1e-5))
+    ]
+    found = study(points, draws=5)
+    assert found.power is None
+    assert found.exponent is None
+    assert any("power law of compute: these losses fall more steeply" in reason for reason in found.missing)
+
+
 def test_the_report_holds_tables_a_figure_and_the_record(ladder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     names = write_report(read_ladder(ladder), ladder, draws=10)
     assert {"report.md", "laws.csv", "laws.tex", "budgets.csv", "runs.csv", "scale.svg", LADDER} <= set(names)
