@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from eos.training.recompute import recompute_blocks
 from search.nas.architecture import Architecture, Layer
 from search.nas.slices import Cut, Home, head_axes, home, in_common
 from search.nas.space import Space
@@ -35,13 +36,15 @@ class Supernet(nn.Module):
 
     Arguments:
         space: the networks.
+        recompute: compute every block again in the backward pass.
 
     Source: arXiv:2005.14187, section 3 (weights of smaller networks are parts of larger ones' in attention models)
     """
 
-    def __init__(self, space: Space) -> None:
+    def __init__(self, space: Space, *, recompute: bool = False) -> None:
         super().__init__()
         self.space = space
+        self._recompute = recompute
         self._headed = {name: head_axes(mixer) for name, mixer in space.mixers.items()}
         self._shared: frozenset[tuple[str, str]] = frozenset()
         #: How much of an axis networks with so many blocks take up at most: by weight, axis and blocks.
@@ -96,7 +99,10 @@ class Supernet(nn.Module):
             name: (_slug(held.key), self._cut(held, parameter.shape))
             for name, held, parameter in self._trained(architecture, model)
         }
-        self._networks[key] = network = _Network(modules=_hollow(model.to(self.device)), places=places)
+        modules = _hollow(model.to(self.device))
+        if self._recompute:
+            recompute_blocks(modules, lent=True)
+        self._networks[key] = network = _Network(modules=modules, places=places)
         if len(self._networks) > KEPT:
             self._networks.popitem(last=False)
         return network

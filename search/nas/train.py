@@ -142,7 +142,7 @@ def train_supernet(
     ``stop`` tells whether it was stopped before its end.
 
     Arguments:
-        base: rows, learning rate, precision and device; the budget is the space's.
+        base: rows, learning rate, precision, device and what is computed again; the budget is the space's.
 
     Raises:
         RunError: a step was not finite, or the disk is full.
@@ -155,7 +155,7 @@ def train_supernet(
         stop_at=None,
     )
     seed_everything(options.seed)
-    supernet = Supernet(space)
+    supernet = Supernet(space, recompute=options.recompute)
     module = TrainingModule(
         supernet, options, steps=chosen.steps, losses=lambda step, rows: sandwich(supernet, options, step, rows)
     )

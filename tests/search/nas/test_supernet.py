@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
+from torch.autograd.graph import saved_tensors_hooks
 
 from search.nas.architecture import Architecture, Layer
 from search.nas.slices import Cut, head_axes
@@ -33,6 +34,30 @@ def test_a_network_inside_is_the_network_that_stands_alone(spaces: Spaces, case:
             alone = supernet.taken_out(network).eval()(batch.inputs, **batch.arguments())
             assert (inside - alone).abs().max() <= NEAR, network
             assert alone.abs().max() > 0.01
+
+
+@pytest.mark.parametrize("case", ["causal", "translation"])
+def test_blocks_computed_again_give_the_same_gradients_and_hold_less(spaces: Spaces, case: str) -> None:
+    space, _ = spaces(case)
+    batch, held, found = space.task.train_batch(1, 0, 2), [0, 0], []
+    networks = [space.largest(np.random.default_rng(1)), space.smallest(np.random.default_rng(1))]
+    for again in (False, True):
+        torch.manual_seed(0)
+        supernet = Supernet(space, recompute=again)
+
+        def keep(x: torch.Tensor, again: bool = again) -> torch.Tensor:
+            held[again] += x.nbytes
+            return x
+
+        for network in networks:
+            supernet.select(network)
+            with saved_tensors_hooks(keep, lambda x: x):
+                loss = supernet(batch.inputs, **batch.arguments()).square().sum()
+            loss.backward()
+        found.append({name: each.grad for name, each in supernet.named_parameters() if each.grad is not None})
+    assert found[0].keys() == found[1].keys()
+    assert all(torch.equal(found[1][name], gradient) for name, gradient in found[0].items())
+    assert held[1] < held[0] / 2
 
 
 def test_every_weight_is_some_networks(spaces: Spaces) -> None:
