@@ -64,6 +64,7 @@ SMALL = [
     "layers=1",
     "width=16",
     "training.evaluation_tokens=64",
+    "training.sample=8",
 ]
 
 

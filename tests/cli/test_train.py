@@ -18,7 +18,7 @@ from eos.cli.main import main
 from eos.tasks.text import TextTask
 from eos.training.result import read_result
 
-SMALL = ["layers=1", "width=16", "length=16", "rows=2", "steps=4", "device=cpu", "log_every=2", "validate_every=2"]
+SMALL = "layers=1 width=16 length=16 rows=2 steps=4 device=cpu log_every=2 validate_every=2 sample=8".split()
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -15,7 +15,9 @@ from eos.models import LanguageModel, MaskedModel
 from eos.models.encoder_decoder import encoder_recipe
 from eos.parallel import SequenceGroup, over
 from eos.training.recompute import recompute_blocks
-from tests.parallel.processes import together
+from tests.parallel.processes import Crew
+
+pytestmark = pytest.mark.xdist_group("four")
 
 RANKS, VOCABULARY, ROWS, LENGTH = 4, 23, 2, 48
 RECIPES = sorted(registry.recipes("model"))
@@ -113,8 +115,8 @@ def recomputed() -> dict[tuple[str, Form], float]:
     return differences
 
 
-def test_blocks_are_computed_again_with_what_came_before() -> None:
-    for found in together(RANKS, recomputed):
+def test_blocks_are_computed_again_with_what_came_before(four: Crew) -> None:
+    for found in four(recomputed):
         assert set(found.values()) == {0.0}, found
 
 
@@ -137,7 +139,7 @@ ALL = {form: [*RECIPES, *MORE, *LATER] for form in FORMS}
 
 
 @pytest.mark.parametrize("names", [KINDS, pytest.param(ALL, marks=pytest.mark.slow)], ids=["kinds", "all"])
-def test_every_model_in_four_parts_is_the_whole(names: dict[Form, list[str]]) -> None:
-    for found in together(RANKS, compared, names):
+def test_every_model_in_four_parts_is_the_whole(names: dict[Form, list[str]], four: Crew) -> None:
+    for found in four(compared, names):
         assert len(found) >= sum(map(len, names.values()))
         assert {name: error for name, error in found.items() if not error <= 1e-9} == {}

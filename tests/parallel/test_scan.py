@@ -14,9 +14,11 @@ from eos.config import Form
 from eos.parallel import SequenceGroup, continued, over
 from eos.record import Recurrence
 from tests.compare import errors, outcome, scanned
-from tests.parallel.processes import together
+from tests.parallel.processes import Crew
 from tests.records import CASES, Case, build, cut, leaves
 from tests.tolerances import EXACT
+
+pytestmark = pytest.mark.xdist_group("four")
 
 RANKS = 4
 FORMS: tuple[Form, ...] = ("ring", "gather")
@@ -69,19 +71,21 @@ def in_parts(record: Recurrence, group: SequenceGroup) -> dict[str, Tensor]:
 def compared(names: dict[Form, list[str]]) -> dict[str, dict[str, float]]:
     """What is wrong of every case in four parts, of which there are some with and some without a document's begin."""
     wrong = {}
-    for form, name in ((form, name) for form, those in names.items() for name in those):
+    for number, (form, name) in enumerate((form, name) for form, those in names.items() for name in those):
         record = made(CASES[name], length=5 * RANKS)
         group = SequenceGroup(form=form)
-        found = errors(in_parts(record, group), outcome(record, scanned("sequential")))
-        wrong[name] = {part: error for part, error in found.items() if not error <= EXACT}
+        whole = in_parts(record, group)
+        if number % RANKS == group.rank:  # all have it, and one of them compares
+            found = errors(whole, outcome(record, scanned("sequential")))
+            wrong[name] = {part: error for part, error in found.items() if not error <= EXACT}
     return {name: found for name, found in wrong.items() if found}
 
 
 @pytest.mark.parametrize("turned", [False, pytest.param(True, marks=pytest.mark.slow)])
-def test_every_record_in_four_parts_is_the_whole(turned: bool) -> None:
+def test_every_record_in_four_parts_is_the_whole(turned: bool, four: Crew) -> None:
     """Every other record in one form, the rest in the other; or the other way round."""
     names = dict(zip(FORMS[::-1] if turned else FORMS, (list(CASES)[::2], list(CASES)[1::2]), strict=True))
-    assert together(RANKS, compared, names) == [{}] * RANKS
+    assert four(compared, names) == [{}] * RANKS
 
 
 ERASES = ("erase", "erase key", "erase phase key", "constant erase")
@@ -100,8 +104,8 @@ def in_single_precision() -> dict[tuple[Form, str], dict[str, float]]:
     return {key: wrong for key, wrong in found.items() if wrong}
 
 
-def test_float32_parts_are_the_whole_to_five_digits() -> None:
-    assert together(RANKS, in_single_precision) == [{}] * RANKS
+def test_float32_parts_are_the_whole_to_five_digits(four: Crew) -> None:
+    assert four(in_single_precision) == [{}] * RANKS
 
 
 def bytes_sent(lengths: Sequence[int]) -> dict[tuple[Form, int, str], dict[str, int]]:
@@ -115,9 +119,9 @@ def bytes_sent(lengths: Sequence[int]) -> dict[tuple[Form, int, str], dict[str, 
 
 
 @pytest.mark.parametrize("lengths", [(8, 256), pytest.param((1024, 65536), marks=pytest.mark.slow)])
-def test_what_is_sent_does_not_depend_on_the_length(lengths: Sequence[int]) -> None:
+def test_what_is_sent_does_not_depend_on_the_length(lengths: Sequence[int], four: Crew) -> None:
     memory = 4 * 2 * 3 * 5 * 7
-    for rank, found in enumerate(together(RANKS, bytes_sent, lengths)):
+    for rank, found in enumerate(four(bytes_sent, lengths)):
         for (form, length, name), sent in found.items():
             own = dict(_wanted(form, memory))[name]
             ahead = own if form == "gather" or rank < RANKS - 1 else 0
@@ -149,6 +153,6 @@ def under_autocast() -> dict[tuple[Form, str], float]:
     return found
 
 
-def test_memories_keep_their_digits_under_autocast() -> None:
-    for found in together(RANKS, under_autocast):
+def test_memories_keep_their_digits_under_autocast(four: Crew) -> None:
+    for found in four(under_autocast):
         assert max(found.values()) < 1e-6, found

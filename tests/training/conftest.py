@@ -36,7 +36,7 @@ def describe(text: Path, tmp_path_factory: pytest.TempPathFactory) -> Describe:
     def describe(*overrides: str) -> Recipe:
         cache = tmp_path_factory.getbasetemp() / "cache"
         small = ["layers=2", "width=16", "length=24", "rows=4", "steps=12", "learning_rate=0.02"]
-        often = ["log_every=3", "validate_every=4", "checkpoint_every=5", "validation_tokens=500", "device=cpu"]
-        return load_run_recipe([*small, *often, f"task.source={text}", f"task.cache={cache}", *overrides])
+        often = ["log_every=3", "validate_every=4", "checkpoint_every=5", "validation_tokens=500", "sample=8"]
+        return load_run_recipe([*small, *often, "device=cpu", f"task.source={text}", f"task.cache={cache}", *overrides])
 
     return describe

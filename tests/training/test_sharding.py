@@ -2,7 +2,6 @@
 
 import errno
 import os
-import subprocess
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -27,7 +26,7 @@ from eos.training.shards import read_shards, write_shards
 from eos.training.world import World, assembled
 from tests.parallel.peak import Peak
 from tests.parallel.processes import together
-from tests.training.torchrun import EOS, SMALL, done, numbers
+from tests.training.torchrun import SMALL, by_one, done, numbers
 
 FSDP = "training.strategy=fsdp"
 # layers that share a bound of their gates, which no process shards
@@ -50,7 +49,7 @@ def rewind(run: Path, step: int) -> None:
 
 def compare(count: int, words: Sequence[str], folder: Path, *, own: Sequence[str] = (), tolerance: float) -> Path:
     """The folder of a run of several processes, whose numbers and weights are those of one with the same words."""
-    subprocess.run([EOS, "train", *HGRN2, *words, "run=one"], cwd=folder, check=True, capture_output=True)
+    by_one(*HGRN2, *words, run=folder / "one")
     said = done(count, *HGRN2, *words, *own, FSDP, "run=several", folder=folder)
     assert "with a share of the model each" in said
     one, several = folder / "one", folder / "several"
@@ -85,7 +84,7 @@ def test_so_they_are_with_parts_odd_shares_and_bfloat16(
 
 @pytest.mark.slow
 def test_another_number_of_processes_goes_on(tmp_path: Path) -> None:
-    subprocess.run([EOS, "train", *HGRN2, "run=one"], cwd=tmp_path, check=True, capture_output=True)
+    by_one(*HGRN2, run=tmp_path / "one")
     for count, to in ((2, 4), (4, 2)):
         run = tmp_path / f"from-{count}"
         done(count, *HGRN2, FSDP, f"run={run}", folder=tmp_path)

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import subprocess
 import time
 from contextlib import nullcontext
 from dataclasses import replace
@@ -24,7 +23,7 @@ from eos.training.result import read_result
 from eos.training.run import Recipe, make_task, resume, train
 from eos.training.world import ALONE, World
 from tests.parallel.processes import together
-from tests.training.torchrun import EOS, SMALL, begun, done, numbers, wait_for_a_checkpoint, workers_of
+from tests.training.torchrun import SMALL, begun, by_one, done, numbers, wait_for_a_checkpoint, workers_of
 
 
 @pytest.mark.parametrize(
@@ -38,7 +37,7 @@ from tests.training.torchrun import EOS, SMALL, begun, done, numbers, wait_for_a
     ],
 )
 def test_several_processes_get_the_numbers_of_one(count: int, words: list[str], tmp_path: Path) -> None:
-    subprocess.run([EOS, "train", *SMALL, "run=one"], cwd=tmp_path, check=True, capture_output=True)
+    by_one(*SMALL, run=tmp_path / "one")
     said = done(count, *SMALL, *words, "run=several", folder=tmp_path)
     assert f"one of {count} processes" in said
     assert said.count("test bits per byte") == 1  # the first alone speaks
@@ -53,7 +52,7 @@ def test_several_processes_get_the_numbers_of_one(count: int, words: list[str], 
 def test_answers_are_graded_whole(words: list[str], tmp_path: Path) -> None:
     less = ("task.documents", "task.length") if "task=mqar_small" in words else ("task.documents",)
     kept = [word for word in SMALL if not word.startswith(less)]
-    subprocess.run([EOS, "train", *kept, *words, "run=one"], cwd=tmp_path, check=True, capture_output=True)
+    by_one(*kept, *words, run=tmp_path / "one")
     done(4, *kept, *words, "training.sequence_parts=2", "run=several", folder=tmp_path)
     one, several = numbers(tmp_path / "one"), numbers(tmp_path / "several")
     assert any("accuracy" in metric for _, metric in one)
@@ -65,7 +64,7 @@ def test_answers_are_graded_whole(words: list[str], tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_two_hosts_get_the_numbers_of_one(tmp_path: Path) -> None:
-    subprocess.run([EOS, "train", *SMALL, "run=one"], cwd=tmp_path, check=True, capture_output=True)
+    by_one(*SMALL, run=tmp_path / "one")
     said = done(2, *SMALL, "training.sequence_parts=2", "run=several", folder=tmp_path, hosts=2)
     assert "one of 4 processes, 2 to a sequence" in said
     assert numbers(tmp_path / "several") == pytest.approx(numbers(tmp_path / "one"), rel=2e-4)
@@ -85,8 +84,7 @@ def test_a_signal_stops_all_and_the_run_goes_on(tmp_path: Path) -> None:
     stopped = read_result(run / "result.json")
     assert stopped.status == "stopped"
     assert 0 < stopped.steps < 200
-    done(1, "run=run", "resume=true", folder=tmp_path)
-    assert read_result(run / "result.json").steps == 200
+    assert resume(run).steps == 200
     steps = [row.step for row in read_metrics(run / "metrics.csv") if row.metric == "train/nats_per_token"]
     assert steps == sorted(set(steps))
 

@@ -8,9 +8,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from eos.cli.recipes import load_run_recipe
 from eos.training.folder import RunFolder
 from eos.training.log import read_metrics
 from eos.training.result import read_result
+from eos.training.run import train
 from tests.ports import free_ports
 
 SMALL = (
@@ -61,6 +63,11 @@ def done(count: int, *words: str, folder: Path, hosts: int = 1) -> str:
         said = [process.communicate(timeout=240)[0] for process in begins]
         assert [process.returncode for process in begins] == [0] * hosts, said
     return "".join(said)
+
+
+def by_one(*words: str, run: Path) -> None:
+    """The same in one process, this one."""
+    assert train(load_run_recipe(list(words)), run).status == "finished"
 
 
 def workers_of(process: "subprocess.Popen[str]") -> list[int]:
