@@ -10,6 +10,7 @@ from torch.nn.functional import cross_entropy
 from eos.errors import RunError
 from eos.tasks.task import IGNORED, AbstractTask, Batch, Counts, Split
 from eos.training.config import Precision
+from eos.training.sharding import outside_of_forward
 from eos.training.world import ALONE, World
 
 
@@ -116,7 +117,10 @@ def evaluate(
             with world.together():
                 compute(model, world.tokens(batch).to(device), precision)
         shape = f"{rows} rows"
-        written = task.generated(model, split, device=device, rows=rows) if generated else {}
+        written = {}
+        if generated:
+            with outside_of_forward(model):
+                written = task.generated(model, split, device=device, rows=rows)
     except torch.OutOfMemoryError as error:
         raise RunError(
             f"evaluating {shape} at once needs more memory than {device} has; lower training.evaluation_rows or "

@@ -30,7 +30,7 @@ from eos.training.provenance import device_name, peak_memory, provenance
 from eos.training.recompute import recompute_blocks
 from eos.training.report import AbstractReport, report_on
 from eos.training.result import Result, Status, plain, result_if_readable
-from eos.training.sharding import first_weights, refuse_sharding, save_whole, take
+from eos.training.sharding import first_weights, save_whole, take
 from eos.training.state import seed_everything
 from eos.training.stopping import EvaluationAbandoned, RunAbandoned, StopRequest
 from eos.training.world import ALONE, World
@@ -193,8 +193,6 @@ def _prepared(folder: RunFolder, recipe: Recipe, world: World) -> tuple[Training
     seed_everything(recipe.training.seed)
     with first_weights(world):
         model = task.model(recipe.model)
-    if world.sharded:
-        refuse_sharding(model)
     if recipe.training.recompute:
         recompute_blocks(model)
     if world.size > 1:

@@ -1,15 +1,16 @@
 """Weights, gradients and optimiser state spread over the processes of a run: FSDP2.
 
 Every process holds its share of each parameter, which the first one makes and deals out at the beginning. A block is
-gathered when it is computed, what stands outside of blocks (embedding, head) for a whole step. Parameters that blocks
-share, a few numbers a layer, are whole on every process.
+gathered when it is computed, and apart from it what a decoder's block reads a source with; what stands outside of
+blocks (embedding, head) for a whole step. Parameters that blocks share, a few numbers a layer, are whole on every
+process.
 
 Source: arXiv:2304.11277
 """
 
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -17,26 +18,16 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.device_mesh import DeviceMesh
-from torch.distributed.fsdp import fully_shard
+from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.utils import swap_tensors
 
-from eos.errors import RunError
-from eos.models import EncoderDecoder, load_weights, save_weights, tensors_of
+from eos.models import load_weights, save_weights, tensors_of
 from eos.models.block import Block
+from eos.models.cross_attention import CrossAttention
 from eos.training.files import replacing
 from eos.training.shards import read_shards, write_shards
 from eos.training.world import World
-
-
-def refuse_sharding(model: nn.Module) -> None:
-    """Refuse a model that is not computed by its forward pass alone, before which weights are gathered.
-
-    Raises:
-        RunError: it is one.
-    """
-    if isinstance(model, EncoderDecoder):
-        raise RunError("training.strategy=fsdp does not know encoders that are computed apart; take ddp")
 
 
 def first_weights(world: World) -> AbstractContextManager[Any]:
@@ -59,6 +50,11 @@ def shard(model: nn.Module, mesh: DeviceMesh, world: World) -> None:
             swap_tensors(
                 parameter, nn.Parameter(torch.empty_like(parameter, device=mesh.device_type), parameter.requires_grad)
             )
+    readers: list[list[nn.Module]] = [
+        [module.key, module.value] for module in model.modules() if isinstance(module, CrossAttention)
+    ]
+    for reader in readers:
+        fully_shard(reader, mesh=mesh, ignored_params=shared)
     for module in (*blocks, model):
         fully_shard(module, mesh=mesh, ignored_params=shared)
     if not world.leads:
@@ -85,6 +81,19 @@ def _spread(model: nn.Module, whole: dict[str, Tensor], mesh: DeviceMesh, world:
 def _tensors(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
     yield from model.named_parameters()
     yield from model.named_buffers()
+
+
+@contextmanager
+def outside_of_forward(model: nn.Module) -> Iterator[None]:
+    """What stands outside of blocks is there for other methods than the forward pass, called by all processes alike."""
+    if not isinstance(model, FSDPModule):
+        yield
+        return
+    model.unshard()
+    try:
+        yield
+    finally:
+        model.reshard()
 
 
 def average_unsharded(model: nn.Module, world: World) -> None:

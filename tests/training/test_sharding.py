@@ -16,12 +16,12 @@ from torch.distributed.tensor import DTensor, Shard
 
 from eos.cli.recipes import load_run_recipe
 from eos.errors import RunError
-from eos.models import EncoderDecoder, LanguageModel
+from eos.models import LanguageModel
 from eos.training.files import read_json, write_json
 from eos.training.folder import RunFolder
 from eos.training.optimizer import adamw, clip_gradients, decay_groups
 from eos.training.run import resume, train
-from eos.training.sharding import first_weights, refuse_sharding, shard
+from eos.training.sharding import first_weights, shard
 from eos.training.shards import read_shards, write_shards
 from eos.training.world import World, assembled
 from tests.parallel.peak import Peak
@@ -119,10 +119,24 @@ def test_shards_keep_their_names_marks_and_decay(world: World) -> None:
     assert listed(sharded) == listed(model)
 
 
-def test_a_translator_is_refused() -> None:
-    recipe = load_run_recipe(HGRN2).model
-    with pytest.raises(RunError, match="take ddp"):
-        refuse_sharding(EncoderDecoder(recipe, recipe, vocabulary=32))
+@pytest.mark.slow
+@pytest.mark.parametrize("cross", ["softmax", "linear"])
+def test_a_translator_is_graded_as_by_one_process(cross: str, tmp_path: Path) -> None:
+    pairs = tmp_path / "pairs.tsv"
+    pairs.write_text(
+        "".join(f"here and now number {n}\tnun und hier ist dies Zahl {n}\n" for n in range(60)), encoding="utf-8"
+    )
+    words = (
+        f"task=translation model=hgrn2 layers=2 width=16 task.vocabulary=300 task.held_out=8 task.source={pairs} "
+        f"task.cross={cross} training.rows=8 training.steps=60 training.learning_rate=0.01 training.device=cpu "
+        "training.validate_every=30 training.evaluation_rows=4"
+    ).split()
+    by_one(*words, run=tmp_path / "one")
+    done(2, *words, FSDP, "run=two", "training.recompute=true", folder=tmp_path)
+    one, two = numbers(tmp_path / "one"), numbers(tmp_path / "two")
+    assert one[0, "bleu"] > 1
+    # float32, sums in another order, sixty steps of AdamW
+    assert two == pytest.approx(one, rel=2e-3)
 
 
 def test_a_run_that_was_not_begun_for_shards_is_refused(tmp_path: Path) -> None:
