@@ -26,8 +26,10 @@ from eos.training.sweep import Point, raised
 AROUND = 1.2
 #: Seconds until a process trains: imports, and data that are made.
 START = 6.0
-#: Of the steps that are measured: how often each, tokens at most, and parameters of a model at most.
-ROUNDS, TOKENS, LARGEST = 3, 16384, 200_000_000
+#: Of the steps that are measured: how often each, and at most: tokens, parameters, and numbers held (of 4 bytes).
+ROUNDS, TOKENS, LARGEST, HELD = 3, 16384, 200_000_000, 500_000_000
+#: What a step holds of a token, roughly: so many times the width in every layer, and the vocabulary.
+OF_WIDTH, OF_VOCABULARY = 40, 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +84,13 @@ class _Case:
     def predicted(self, machine: Rates, *, rows: int) -> float:
         """Seconds of a step, by the machine's rates."""
         return step_seconds(self.cost, machine, tokens=rows * self.task.length)
+
+    @property
+    def rows(self) -> int:
+        """How many a step can be measured with; none where one takes more memory than a plan should."""
+        model, tokens = self.recipe.model, self.task.length
+        held = tokens * (OF_WIDTH * model.layers * model.width + OF_VOCABULARY * self.task.vocabulary)
+        return min(self.recipe.training.rows, max(1, TOKENS // tokens), HELD // held)
 
     def measured(self, *, rows: int) -> float:
         """The same, by the clock."""
@@ -174,11 +183,11 @@ def _over(cases: Mapping[str, _Case], machine: Mapping[str, Rates]) -> tuple[flo
     def whole(folder: str) -> float:
         return cases[folder].predicted(machine[cases[folder].device], rows=cases[folder].recipe.training.rows)
 
-    small = sorted((folder for folder, case in cases.items() if case.cost.parameters <= LARGEST), key=whole)
+    few = {folder: case.rows for folder, case in cases.items() if case.cost.parameters <= LARGEST}
+    small = sorted((folder for folder, rows in few.items() if rows), key=whole)
     took, predicted, broken = 0.0, 0.0, {}
     for folder in [small[index] for index in sorted({0, len(small) // 2, len(small) - 1})] if small else []:
-        case = cases[folder]
-        rows = max(1, min(case.recipe.training.rows, TOKENS // case.task.length))
+        case, rows = cases[folder], few[folder]
         try:
             took += case.measured(rows=rows)
         except Exception as error:  # noqa: BLE001 - its run will raise the same, and be named

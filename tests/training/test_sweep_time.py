@@ -50,6 +50,21 @@ def test_a_longer_run_is_predicted_longer() -> None:
     assert seconds["timed"] == 180
 
 
+def test_no_step_is_measured_that_takes_more_memory_than_a_plan_should(monkeypatch: pytest.MonkeyPatch) -> None:
+    measured: list[int] = []
+
+    def step(case: object, *, rows: int) -> float:
+        measured.append(rows)
+        return 1.0
+
+    monkeypatch.setattr("eos.training.sweep_time._Case.measured", step)
+    large = load_run_recipe(["experiment=scale_family", "size=70m", "device=cpu"])
+    assert predict({"large": large}, seeds=1, threads=1).seconds["large"] > 1e6
+    assert measured == []
+    predict({"small": load_run_recipe(SMALL)}, seeds=1, threads=1)
+    assert measured == [4]
+
+
 def test_seeds_are_runs_one_after_the_other() -> None:
     recipe = {"timed": load_run_recipe([*SMALL, "steps=null", "minutes=3"])}
     assert predict(recipe, seeds=3, threads=1).seconds == {"timed": START + 540}
