@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from yaml.composer import Composer
+from yaml.resolver import Resolver
 
 from eos.errors import RecipeError
 
@@ -19,6 +21,8 @@ _INTEGER = re.compile(r"[-+]?[0-9]{1,18}")
 _NUMBER = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 _WORDS: dict[str, bool | None] = {"": None, "~": None, "null": None, "Null": None, "NULL": None}
 _WORDS |= {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
+#: What reads the text, sixteen times as fast where libyaml is there; and what is composed of it is ours.
+_EVENTS: type = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _LARGEST = 2**18
 _DEEPEST = 20
 
@@ -80,21 +84,24 @@ def check_text(text: str, where: str) -> str:
 def _parse(text: str, source: str) -> Any:
     try:
         node = _Loader(text, source).get_single_node()
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeEncodeError) as error:
         raise RecipeError(f"{source} is not valid YAML: {' '.join(str(error).split())}") from error
     return _value(node, source)
 
 
-class _Loader(yaml.SafeLoader):
+class _Loader(Composer, Resolver):
     """Composes nodes and constructs nothing; refuses what a recipe may not hold while it composes."""
 
     def __init__(self, text: str, source: str) -> None:
-        super().__init__(text)
+        Composer.__init__(self)
+        Resolver.__init__(self)
+        events = _EVENTS(text)
+        self.check_event, self.peek_event, self.get_event = events.check_event, events.peek_event, events.get_event
         self.source = source
         self.depth = 0
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        event = self.peek_event()  # type: ignore[no-untyped-call]
+        event = self.peek_event()
         where = _where(self.source, event)
         if isinstance(event, yaml.AliasEvent) or event.anchor is not None:
             raise RecipeError(f"{where}: anchors and aliases are not allowed in a recipe; write the value out")
@@ -139,7 +146,7 @@ def _value(node: yaml.Node | None, source: str) -> Any:
         return data
     if isinstance(node, yaml.ScalarNode):
         where = _where(source, node)
-        return _scalar(node.value, where) if node.style is None else check_text(node.value, where)
+        return _scalar(node.value, where) if not node.style else check_text(node.value, where)
     return None
 
 

@@ -25,6 +25,8 @@ from eos.training.latency import latency
 
 #: Held-out tokens over which decays are averaged, as far as one row is not longer.
 TOKENS = 2048
+#: Seconds that the latency of a run is looked at for: a search has many runs.
+GLANCE = 0.1
 #: Channels of a head that are kept, at even ranks: a picture shows no more.
 CHANNELS = 64
 #: Of a text that the model writes: tokens of a held-out text that it goes on with, and how it is drawn.
@@ -127,7 +129,7 @@ def learned(
             mixers={name: _row(part) for name, part in cost.mixers.items()},
             memory=list(_memories(model, recipe, batch, precision)),
             samples=_samples(model, task, batch, tokens=tokens, seed=seed),
-            latency_ms=latency(model, task, precision=precision),
+            latency_ms=latency(model, task, precision=precision, seconds=GLANCE),
         )
     finally:
         model.train(training)

@@ -293,7 +293,7 @@ def test_all_are_told_of_other_versions_and_failures() -> None:
 @pytest.mark.alone
 def test_two_processes_train_faster_than_one(tmp_path: Path) -> None:
     words = (
-        "model=gla layers=4 width=256 task.length=256 training.rows=16 training.steps=9 training.device=cpu "
+        "model=gla layers=6 width=256 task.length=256 training.rows=16 training.steps=9 training.device=cpu "
         "training.log_every=1 training.evaluation_tokens=512 training.sample=0"
     ).split()
     for count, name in ((1, "one"), (2, "two")):
