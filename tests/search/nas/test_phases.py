@@ -22,6 +22,9 @@ from search.nas.search import Search, Show
 from search.nas.space import Space
 from search.space import Recipe
 
+#: Where several tests run at once, one process does the search that they all look at.
+pytestmark = pytest.mark.xdist_group("phases")
+
 Spaces = Callable[..., tuple[Space, Recipe]]
 CHOSEN: dict[str, Any] = {
     "mixers": {"softmax": "llama", "gla": "gla", "cosformer": "cosformer"},
