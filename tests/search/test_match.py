@@ -26,8 +26,8 @@ LENGTH = 48
 NAMES = registry.recipes("model")
 #: A handful of K, one or none.
 COARSE = {"hgrn", "lru", "s5", "llama", "hyena", "tnn"}
-#: What a candidate may take, of the time of a million additions on the same core: some 50 ms of a fast one.
-LIMIT = 0.8
+#: Milliseconds a candidate may take, on one core that does nothing else.
+LIMIT = 50
 TIMED = """
 import json, sys, time
 import torch
@@ -39,12 +39,7 @@ from search.match import BudgetError, Match, Setting, matched
 torch.set_num_threads(1)
 refusals = sys.modules["eos.layer.refuse"]._refusal
 task = Setting(lambda recipe: LanguageModel(recipe, 256), 512)
-times = {"million": 1e9}
-for _ in range(5):
-    start, total = time.process_time(), 0
-    for number in range(1_000_000):
-        total += number * number
-    times["million"] = min(times["million"], 1e3 * (time.process_time() - start))
+times = {}
 for name in registry.recipes("model"):
     recipe = load_model_recipe(name)
     cost = cost_of(recipe, make=task.make, length=task.length)
@@ -272,10 +267,7 @@ def test_a_candidate_takes_some_milliseconds() -> None:
     """In a process of its own, for the types of every call are checked in this one; the least disturbed of five."""
     done = subprocess.run([sys.executable, "-c", TIMED], capture_output=True, text=True, check=True)
     times = json.loads(done.stdout)
-    million = times.pop("million")
-    limit = LIMIT * million
-    print(f"\n{max(times.values()):.0f} ms, of a million additions {max(times.values()) / million:.2f}")  # noqa: T201
-    assert max(times.values()) <= limit, {name: time for name, time in times.items() if time > limit}
+    assert max(times.values()) <= LIMIT, {name: time for name, time in times.items() if time > LIMIT}
 
 
 def test_channel_mixers_of_their_own_grow_with_the_others() -> None:
